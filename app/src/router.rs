@@ -1,0 +1,235 @@
+//! Every route, and what is done around each: refusing other sites' forms, limits, security headers, and writing errors in
+//! the form that the client asked for.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Redirect, Response};
+use axum::routing::get;
+use tokio::sync::Semaphore;
+use tokio_util::task::TaskTracker;
+
+use crate::error::{Explanation, HttpError};
+use crate::handlers::{health, photos, upload};
+use crate::object_store::ObjectStore;
+use crate::photos_db::PhotosDb;
+use crate::views;
+
+/// Requests in hand at once; beyond it 503 at once is kinder than a queue.
+const MAX_REQUESTS: usize = 1024;
+
+/// What every handler may use.
+pub struct App {
+    pub db: PhotosDb,
+    pub store: ObjectStore,
+    /// Uploads in hand; each may hold a whole picture.
+    pub upload_slots: Semaphore,
+    /// Decodings at once: one per core, each may hold 192 MB.
+    pub decoding: Arc<Semaphore>,
+    /// What must end before the process does, though no client waits for it.
+    pub tasks: TaskTracker,
+    /// Set from SIGTERM on.
+    pub draining: AtomicBool,
+    pub readiness: health::Readiness,
+    requests: Semaphore,
+}
+
+impl App {
+    pub fn new(db: PhotosDb, store: ObjectStore, upload_slots: usize) -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        Self {
+            db,
+            store,
+            upload_slots: Semaphore::new(upload_slots),
+            decoding: Arc::new(Semaphore::new(cores)),
+            tasks: TaskTracker::new(),
+            draining: AtomicBool::new(false),
+            readiness: health::Readiness::default(),
+            requests: Semaphore::new(MAX_REQUESTS),
+        }
+    }
+}
+
+pub fn routes(app: Arc<App>) -> Router {
+    let gallery = Router::new()
+        .route("/imagecrud/", get(photos::index))
+        .route("/imagecrud/{name}", get(photos::show).post(upload::upload).delete(photos::delete))
+        // Uploads count their bytes themselves, so that a refusal can be read by the client.
+        .layer(DefaultBodyLimit::disable())
+        .layer(from_fn_with_state(app.clone(), shed_load));
+    Router::new()
+        .merge(gallery)
+        .route("/", get(|| async { Redirect::temporary("/imagecrud/") }))
+        .route("/imagecrud", get(|| async { Redirect::temporary("/imagecrud/") }))
+        .route("/static/style.css", get(views::style))
+        .route("/healthz", get(health::healthz))
+        .route("/readyz", get(health::readyz))
+        .fallback(|| async {
+            HttpError::new(StatusCode::NOT_FOUND, "there is no such page").hint("the pictures are at /imagecrud/")
+        })
+        .layer(from_fn_with_state(app.clone(), around))
+        .with_state(app)
+}
+
+async fn shed_load(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    match app.requests.try_acquire() {
+        Ok(_permit) => next.run(request).await,
+        Err(_) => HttpError::unavailable("the server has too much to do").into_response(),
+    }
+}
+
+async fn around(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    let form = Form::of(request.headers());
+    let (method, path) = (request.method().clone(), request.uri().path().to_string());
+    let response = if comes_from_another_site(&request) {
+        HttpError::new(StatusCode::FORBIDDEN, "another site's page may not change pictures here")
+            .hint("use this site's own pages, or a client that is no browser")
+            .into_response()
+    } else {
+        next.run(request).await
+    };
+    let mut response = explained(response, form, &method, &path);
+    let headers = response.headers_mut();
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("private, no-cache"));
+    headers.entry(header::VARY).or_insert(HeaderValue::from_static("Accept"));
+    headers.entry(header::CONTENT_SECURITY_POLICY).or_insert(HeaderValue::from_static(
+        "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
+    ));
+    if app.draining.load(Ordering::Relaxed) {
+        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}
+
+/// Writes what went wrong in the form that the client asked for, and one line of it into the log.
+fn explained(mut response: Response, form: Form, method: &Method, path: &str) -> Response {
+    let status = response.status();
+    if !(status.is_client_error() || status.is_server_error()) {
+        return response;
+    }
+    // /readyz answers 503 with a body of its own.
+    let Some(explanation) =
+        response.extensions_mut().remove::<Explanation>().or_else(|| from_the_framework(status, &response))
+    else {
+        return response;
+    };
+    let cause = explanation.cause.as_deref().unwrap_or_default();
+    if status.is_server_error() {
+        tracing::warn!(status = status.as_u16(), %method, path, cause, "{}", explanation.message);
+    } else {
+        tracing::info!(status = status.as_u16(), %method, path, cause, "{}", explanation.message);
+    }
+    let mut written = views::failure(status, &explanation, form);
+    for name in [header::RETRY_AFTER, header::ALLOW] {
+        if let Some(value) = response.headers().get(&name) {
+            written.headers_mut().insert(name, value.clone());
+        }
+    }
+    written
+}
+
+fn from_the_framework(status: StatusCode, response: &Response) -> Option<Explanation> {
+    if status != StatusCode::METHOD_NOT_ALLOWED {
+        return None;
+    }
+    let allowed = response.headers().get(header::ALLOW).and_then(|value| value.to_str().ok()).unwrap_or("GET");
+    Some(Explanation {
+        message: "this address does not do that".into(),
+        hint: Some(format!("it knows {allowed}").into()),
+        cause: None,
+    })
+}
+
+/// The forms in which we answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    Json,
+    Html,
+    Text,
+}
+
+impl Form {
+    /// The best-liked of what the client names; one that names nothing of ours is no browser.
+    pub fn of(headers: &HeaderMap) -> Self {
+        let accept = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
+        let mut best = (Self::Text, 0.0f32);
+        for range in accept.flat_map(|value| value.split(',')) {
+            let mut parts = range.split(';').map(str::trim);
+            let form = match parts.next().unwrap_or_default() {
+                "application/json" => Self::Json,
+                "text/html" | "application/xhtml+xml" => Self::Html,
+                _ => continue,
+            };
+            let quality = parts.find_map(|part| part.strip_prefix("q=")?.parse().ok()).unwrap_or(1.0);
+            if quality > best.1 {
+                best = (form, quality);
+            }
+        }
+        best.0
+    }
+}
+
+/// There are no cookies to steal, but a form of any site could make a visitor's browser upload or replace. Browsers say where
+/// a request comes from; a client that says nothing is no browser.
+fn comes_from_another_site(request: &Request) -> bool {
+    if matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS) {
+        return false;
+    }
+    let text = |name: &str| request.headers().get(name).map(|value| value.to_str().unwrap_or("?"));
+    if let Some(site) = text("sec-fetch-site") {
+        return !matches!(site, "same-origin" | "none");
+    }
+    match text("origin") {
+        None => false,
+        Some(origin) => {
+            let host = origin.split_once("://").map(|(_, host)| host);
+            host.is_none() || host != text("host")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::body::Body;
+
+    fn accepting(accept: &str) -> Form {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::ACCEPT, HeaderValue::from_str(accept).unwrap());
+        Form::of(&headers)
+    }
+
+    #[test]
+    fn the_best_liked_form_is_chosen() {
+        assert_eq!(accepting("application/json"), Form::Json);
+        assert_eq!(accepting("text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"), Form::Html);
+        assert_eq!(accepting("application/json;q=0.5, text/html"), Form::Html);
+        assert_eq!(accepting("*/*"), Form::Text);
+        assert_eq!(Form::of(&HeaderMap::new()), Form::Text);
+    }
+
+    #[test]
+    fn only_another_sites_page_is_refused() {
+        let refused = |method: &str, headers: &[(&str, &str)]| {
+            let mut request = Request::builder().method(method).uri("/imagecrud/cat").header("host", "h:8080");
+            for (name, value) in headers {
+                request = request.header(*name, *value);
+            }
+            comes_from_another_site(&request.body(Body::empty()).unwrap())
+        };
+        assert!(!refused("POST", &[]));
+        assert!(!refused("POST", &[("sec-fetch-site", "same-origin"), ("origin", "http://h:8080")]));
+        assert!(!refused("POST", &[("origin", "http://h:8080")]));
+        assert!(!refused("GET", &[("sec-fetch-site", "cross-site")]));
+        assert!(refused("POST", &[("sec-fetch-site", "cross-site")]));
+        assert!(refused("DELETE", &[("sec-fetch-site", "same-site")]));
+        assert!(refused("POST", &[("origin", "http://evil.example")]));
+        assert!(refused("POST", &[("origin", "null")]));
+    }
+}

@@ -1,0 +1,168 @@
+//! Proving that bytes are a picture, and making its small version. Blocking and heavy: callers run it on
+//! a blocking thread under a limit. Decoders may panic on hostile bytes; the thread's end tells the caller.
+
+use std::io::Cursor;
+
+use image::metadata::Orientation;
+use image::{DynamicImage, ImageReader, Limits};
+use sha2::{Digest, Sha256};
+
+use crate::metadata;
+use crate::photo::{MAX_AREA, MAX_BYTES, MAX_SIDE, PictureKind, THUMBNAIL_SIDE, fit_within};
+
+/// The most memory one decoding may ask for.
+const MAX_DECODED_BYTES: u64 = 192 * 1024 * 1024;
+
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum PictureError {
+    #[error("this file is not a picture that we keep")]
+    NotAPicture,
+    #[error("this {0} file is damaged and cannot be decoded")]
+    Damaged(&'static str),
+    #[error("this picture has {width} x {height} pixels, which is too many")]
+    TooManyPixels { width: u32, height: u32 },
+    #[error("decoding this picture would need too much memory")]
+    TooMuchMemory,
+    #[error("this file is larger than {} MB", MAX_BYTES / 1024 / 1024)]
+    TooLarge,
+}
+
+/// A picture whose header is within the limits, without what must not be published.
+#[derive(Debug, Clone)]
+pub struct Picture {
+    pub kind: PictureKind,
+    /// What will be kept, after stripping.
+    pub bytes: Vec<u8>,
+    pub sha256: [u8; 32],
+    /// As shown, that is after turning.
+    pub width: u32,
+    pub height: u32,
+    orientation: Orientation,
+}
+
+/// Decides the kind by the bytes, checks the limits before anything is decoded, strips, hashes.
+pub fn inspect(bytes: &[u8]) -> Result<Picture, PictureError> {
+    if bytes.len() > MAX_BYTES {
+        return Err(PictureError::TooLarge);
+    }
+    let kind = PictureKind::of(bytes).ok_or(PictureError::NotAPicture)?;
+    let stripped = metadata::strip(kind, bytes).map_err(|_| PictureError::Damaged(name(kind)))?;
+    let (width, height) = ImageReader::with_format(Cursor::new(&stripped.bytes), kind.format())
+        .into_dimensions()
+        .map_err(|error| refusal(kind, &error))?;
+    if width == 0 || height == 0 {
+        return Err(PictureError::Damaged(name(kind)));
+    }
+    if width > MAX_SIDE || height > MAX_SIDE || u64::from(width) * u64::from(height) > MAX_AREA {
+        return Err(PictureError::TooManyPixels { width, height });
+    }
+    let turned = matches!(
+        stripped.orientation,
+        Orientation::Rotate90 | Orientation::Rotate270 | Orientation::Rotate90FlipH | Orientation::Rotate270FlipH
+    );
+    let (width, height) = if turned { (height, width) } else { (width, height) };
+    let sha256 = Sha256::digest(&stripped.bytes).into();
+    Ok(Picture { kind, bytes: stripped.bytes, sha256, width, height, orientation: stripped.orientation })
+}
+
+/// Really decodes the picture, and answers with a JPEG of at most 320 pixels a side. A picture that decodes but
+/// cannot be shrunk is kept without one.
+pub fn render(picture: &Picture) -> Result<Option<Vec<u8>>, PictureError> {
+    let mut limits = Limits::default();
+    limits.max_image_width = Some(MAX_SIDE);
+    limits.max_image_height = Some(MAX_SIDE);
+    limits.max_alloc = Some(MAX_DECODED_BYTES);
+    let mut reader = ImageReader::with_format(Cursor::new(&picture.bytes), picture.kind.format());
+    reader.limits(limits);
+    let decoded = reader.decode().map_err(|error| refusal(picture.kind, &error))?;
+    let (width, height) = fit_within(decoded.width(), decoded.height(), THUMBNAIL_SIDE);
+    let mut small = if (width, height) == (decoded.width(), decoded.height()) {
+        decoded
+    } else {
+        decoded.thumbnail_exact(width, height)
+    };
+    small.apply_orientation(picture.orientation);
+    Ok(encode(small).ok())
+}
+
+fn encode(small: DynamicImage) -> image::ImageResult<Vec<u8>> {
+    let rgb = if small.color().has_alpha() { over_white(&small) } else { small.into_rgb8() };
+    let mut jpeg = Vec::new();
+    image::codecs::jpeg::JpegEncoder::new_with_quality(&mut jpeg, 75).encode_image(&rgb)?;
+    Ok(jpeg)
+}
+
+/// JPEG has no transparency; white is what most pages put behind a picture.
+fn over_white(small: &DynamicImage) -> image::RgbImage {
+    let rgba = small.to_rgba8();
+    image::RgbImage::from_fn(rgba.width(), rgba.height(), |x, y| {
+        let [r, g, b, alpha] = rgba.get_pixel(x, y).0.map(u32::from);
+        let blend = |channel: u32| ((channel * alpha + 255 * (255 - alpha) + 127) / 255) as u8;
+        image::Rgb([blend(r), blend(g), blend(b)])
+    })
+}
+
+fn refusal(kind: PictureKind, error: &image::ImageError) -> PictureError {
+    match error {
+        image::ImageError::Limits(_) => PictureError::TooMuchMemory,
+        _ => PictureError::Damaged(name(kind)),
+    }
+}
+
+fn name(kind: PictureKind) -> &'static str {
+    match kind {
+        PictureKind::Jpeg => "JPEG",
+        PictureKind::Png => "PNG",
+        PictureKind::Gif => "GIF",
+        PictureKind::Webp => "WebP",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn encoded(kind: PictureKind, width: u32, height: u32) -> Vec<u8> {
+        let picture =
+            DynamicImage::ImageRgb8(image::RgbImage::from_fn(width, height, |x, y| image::Rgb([x as u8, y as u8, 9])));
+        let mut bytes = Cursor::new(Vec::new());
+        picture.write_to(&mut bytes, kind.format()).unwrap();
+        bytes.into_inner()
+    }
+
+    #[test]
+    fn every_kind_passes_and_gets_a_thumbnail() {
+        for kind in [PictureKind::Jpeg, PictureKind::Png, PictureKind::Gif, PictureKind::Webp] {
+            let picture = inspect(&encoded(kind, 640, 400)).unwrap();
+            assert_eq!((picture.kind, picture.width, picture.height), (kind, 640, 400));
+            let thumbnail = image::load_from_memory(&render(&picture).unwrap().unwrap()).unwrap();
+            assert_eq!((thumbnail.width(), thumbnail.height()), (320, 200), "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn what_only_calls_itself_a_picture_is_refused() {
+        for bytes in [b"<svg xmlns='http://www.w3.org/2000/svg'/>".as_slice(), b"%PDF-1.7", b"", b"hello", b"BM\0\0"] {
+            assert_eq!(inspect(bytes).unwrap_err(), PictureError::NotAPicture);
+        }
+        assert_eq!(inspect(b"\xff\xd8\xff\xe0rubbish").unwrap_err(), PictureError::Damaged("JPEG"));
+        assert_eq!(inspect(b"GIF89a").unwrap_err(), PictureError::Damaged("GIF"));
+    }
+
+    #[test]
+    fn a_truncated_png_is_damaged() {
+        let whole = encoded(PictureKind::Png, 300, 300);
+        let refused = inspect(&whole[..whole.len() / 2]).and_then(|picture| render(&picture)).unwrap_err();
+        assert_eq!(refused, PictureError::Damaged("PNG"));
+    }
+
+    #[test]
+    fn a_small_file_that_claims_to_be_huge_is_refused_undecoded() {
+        let mut png = encoded(PictureKind::Png, 1, 1);
+        png[16..20].copy_from_slice(&100_000u32.to_be_bytes());
+        png[20..24].copy_from_slice(&100_000u32.to_be_bytes());
+        let crc = metadata::crc32(&png[12..29]).to_be_bytes();
+        png[29..33].copy_from_slice(&crc);
+        assert_eq!(inspect(&png).unwrap_err(), PictureError::TooManyPixels { width: 100_000, height: 100_000 });
+    }
+}

@@ -1,0 +1,16 @@
+//! The app as its users meet it: the real binary, a real MariaDB of each test's own, real S3 semantics by s3s-fs.
+#![allow(clippy::unwrap_used, reason = "a test ends where its expectation does")]
+
+mod client_tools;
+mod consistency;
+mod faults;
+mod mariadb;
+mod migrations;
+mod names;
+mod refusals;
+mod room;
+mod routes;
+mod s3;
+mod server;
+mod shutdown;
+mod stack;
