@@ -1,0 +1,190 @@
+//! Groups as they are described.
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    filters::Filter,
+    launch_source::{self, LaunchTemplateSpecification},
+    page_size,
+    tags::TagDescription,
+};
+use crate::{
+    api::{
+        error::ApiError,
+        operation::{Caller, Operation},
+        page::page,
+    },
+    model::{
+        auto_scaling::{AutoScalingGroup, Lifecycle, Member},
+        instance::Instance,
+        time::Timestamp,
+    },
+    store::Transaction,
+};
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
+pub struct DescribeAutoScalingGroups {
+    #[serde(default)]
+    auto_scaling_group_names: Vec<String>,
+    include_instances: Option<bool>,
+    next_token: Option<String>,
+    max_records: Option<usize>,
+    #[serde(default)]
+    filters: Vec<Filter>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct DescribeAutoScalingGroupsOutput {
+    auto_scaling_groups: Vec<GroupDescription>,
+    next_token: Option<String>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct GroupDescription {
+    auto_scaling_group_name: String,
+    #[serde(rename = "AutoScalingGroupARN")]
+    arn: String,
+    launch_configuration_name: Option<String>,
+    launch_template: Option<LaunchTemplateSpecification>,
+    min_size: u32,
+    max_size: u32,
+    desired_capacity: u32,
+    default_cooldown: u32,
+    availability_zones: Vec<String>,
+    load_balancer_names: Vec<String>,
+    #[serde(rename = "TargetGroupARNs")]
+    target_group_arns: Vec<String>,
+    health_check_type: String,
+    health_check_grace_period: u32,
+    instances: Vec<MemberDescription>,
+    created_time: Timestamp,
+    suspended_processes: Vec<SuspendedProcess>,
+    #[serde(rename = "VPCZoneIdentifier")]
+    vpc_zone_identifier: String,
+    enabled_metrics: Vec<String>,
+    status: Option<&'static str>,
+    tags: Vec<TagDescription>,
+    termination_policies: Vec<String>,
+    new_instances_protected_from_scale_in: bool,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct SuspendedProcess {
+    process_name: String,
+    suspension_reason: String,
+}
+
+/// A member, as part of its group.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct MemberDescription {
+    pub instance_id: String,
+    pub instance_type: Option<String>,
+    pub availability_zone: String,
+    pub lifecycle_state: &'static str,
+    pub health_status: &'static str,
+    pub launch_configuration_name: Option<String>,
+    pub launch_template: Option<LaunchTemplateSpecification>,
+    pub protected_from_scale_in: bool,
+}
+
+pub fn describe_member(tx: &mut Transaction<'_>, member: &Member, zone: &str) -> MemberDescription {
+    let (launch_configuration_name, launch_template) = launch_source::described(tx, &member.launched_from);
+    MemberDescription {
+        instance_id: member.instance_id.clone(),
+        instance_type: tx.get::<Instance>(&member.instance_id).map(|instance| instance.instance_type.clone()),
+        availability_zone: zone.to_owned(),
+        lifecycle_state: match member.lifecycle {
+            Lifecycle::Pending => "Pending",
+            Lifecycle::InService => "InService",
+            Lifecycle::Terminating => "Terminating",
+        },
+        health_status: if member.healthy { "Healthy" } else { "Unhealthy" },
+        launch_configuration_name,
+        launch_template,
+        protected_from_scale_in: member.protected_from_scale_in,
+    }
+}
+
+impl Operation for DescribeAutoScalingGroups {
+    const ACTION: &'static str = "DescribeAutoScalingGroups";
+    type Output = DescribeAutoScalingGroupsOutput;
+
+    /// A name that no group has is no error: the answer is without it.
+    fn run(self, tx: &mut Transaction<'_>, caller: &Caller<'_>) -> Result<Self::Output, ApiError> {
+        let size = page_size(self.max_records)?;
+        let mut groups = tx.list::<AutoScalingGroup>();
+        groups.retain(|group| {
+            self.auto_scaling_group_names.is_empty()
+                || self.auto_scaling_group_names.iter().any(|name| *name == group.name || *name == group.arn)
+        });
+        for filter in &self.filters {
+            let test = tag_test(filter)?;
+            groups.retain(|group| group.tags.iter().any(|tag| test(&tag.key, &tag.value)));
+        }
+        let (groups, next_token) = page(groups, |group| group.name.clone(), self.next_token.as_deref(), size)?;
+        let with_instances = self.include_instances.unwrap_or(true);
+        let auto_scaling_groups =
+            groups.iter().map(|group| describe(tx, group, &caller.site.zone, with_instances)).collect();
+        Ok(DescribeAutoScalingGroupsOutput { auto_scaling_groups, next_token })
+    }
+}
+
+type TagTest<'a> = Box<dyn Fn(&str, &str) -> bool + 'a>;
+
+fn tag_test(filter: &Filter) -> Result<TagTest<'_>, ApiError> {
+    match filter.name.as_str() {
+        "tag-key" => Ok(Box::new(|key, _| filter.admits(key))),
+        "tag-value" => Ok(Box::new(|_, value| filter.admits(value))),
+        name => match name.strip_prefix("tag:") {
+            Some(wanted) => Ok(Box::new(move |key, value| key == wanted && filter.admits(value))),
+            None => Err(ApiError::validation(format!(
+                "Filter type {name} is not correct. Allowed Filter types are: tag-key, tag-value, tag:<key>"
+            ))),
+        },
+    }
+}
+
+fn describe(tx: &mut Transaction<'_>, group: &AutoScalingGroup, zone: &str, with_instances: bool) -> GroupDescription {
+    let (launch_configuration_name, launch_template) = launch_source::described(tx, &group.launch_source);
+    let instances = if with_instances {
+        group.members.iter().map(|member| describe_member(tx, member, zone)).collect()
+    } else {
+        Vec::new()
+    };
+    GroupDescription {
+        auto_scaling_group_name: group.name.clone(),
+        arn: group.arn.clone(),
+        launch_configuration_name,
+        launch_template,
+        min_size: group.min_size,
+        max_size: group.max_size,
+        desired_capacity: group.desired_capacity,
+        default_cooldown: group.default_cooldown_secs,
+        availability_zones: group.zones.clone(),
+        load_balancer_names: group.load_balancer_names.clone(),
+        target_group_arns: Vec::new(),
+        health_check_type: group.health_check_type.clone(),
+        health_check_grace_period: group.health_check_grace_secs,
+        instances,
+        created_time: group.created,
+        suspended_processes: group
+            .suspended
+            .iter()
+            .map(|(process, reason)| SuspendedProcess {
+                process_name: process.clone(),
+                suspension_reason: reason.clone(),
+            })
+            .collect(),
+        vpc_zone_identifier: group.subnets.join(","),
+        enabled_metrics: Vec::new(),
+        status: group.deleting.then_some("Delete in progress"),
+        tags: group.tags.iter().map(|tag| TagDescription::of(&group.name, tag)).collect(),
+        termination_policies: group.termination_policies.clone(),
+        new_instances_protected_from_scale_in: group.new_instances_protected,
+    }
+}

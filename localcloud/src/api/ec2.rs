@@ -1,0 +1,97 @@
+//! Amazon EC2: all that this cloud does of it, in one list. What is not in the list is refused as an invalid action.
+//! <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/Welcome.html>
+
+/// What the cloud is born with.
+mod birth;
+mod dry_run;
+/// Filters of the Describe actions.
+pub mod filters;
+/// Checks of the identifiers that requests name.
+mod identifiers;
+pub mod images;
+pub mod instance_types;
+pub mod instances;
+pub mod key_pairs;
+/// Launching, for RunInstances and Auto Scaling alike.
+pub mod launch;
+pub mod launch_templates;
+/// VPC, subnet, zone, region.
+pub mod network;
+mod pagination;
+pub mod security_groups;
+/// Tags given at creation, and tags in answers.
+pub mod tag_specifications;
+pub mod tags;
+pub mod volumes;
+
+pub use birth::found;
+
+use super::operation::Service;
+use crate::wire::xml::Dialect;
+
+#[must_use]
+pub fn service() -> Service {
+    Service::new(
+        "ec2",
+        &["compute", "eucalyptus", "ec2"],
+        Dialect::Ec2,
+        "http://ec2.amazonaws.com/doc/2016-11-15/",
+        None,
+    )
+    // Instances
+    .with::<instances::run::RunInstances>()
+    .with::<instances::describe::DescribeInstances>()
+    .with::<instances::status::DescribeInstanceStatus>()
+    .with::<instances::status::GetConsoleOutput>()
+    .with::<instances::lifecycle::TerminateInstances>()
+    .with::<instances::lifecycle::StopInstances>()
+    .with::<instances::lifecycle::StartInstances>()
+    .with::<instances::lifecycle::RebootInstances>()
+    .with::<instances::attributes::DescribeInstanceAttribute>()
+    .with::<instances::attributes::ModifyInstanceAttribute>()
+    .with::<instances::attributes::ModifyInstanceMetadataOptions>()
+    .with::<instance_types::DescribeInstanceTypes>()
+    .with::<instance_types::DescribeInstanceTypeOfferings>()
+    // Volumes
+    .with::<volumes::CreateVolume>()
+    .with::<volumes::DeleteVolume>()
+    .with::<volumes::describe::DescribeVolumes>()
+    .with::<volumes::describe::DescribeVolumeStatus>()
+    .with::<volumes::attachment::AttachVolume>()
+    .with::<volumes::attachment::DetachVolume>()
+    // Images and key pairs
+    .with::<images::DescribeImages>()
+    .with::<key_pairs::CreateKeyPair>()
+    .with::<key_pairs::ImportKeyPair>()
+    .with::<key_pairs::DeleteKeyPair>()
+    .with::<key_pairs::DescribeKeyPairs>()
+    // Security groups
+    .with::<security_groups::CreateSecurityGroup>()
+    .with::<security_groups::DeleteSecurityGroup>()
+    .with::<security_groups::describe::DescribeSecurityGroups>()
+    .with::<security_groups::describe::DescribeSecurityGroupRules>()
+    .with::<security_groups::authorize::AuthorizeSecurityGroupIngress>()
+    .with::<security_groups::authorize::AuthorizeSecurityGroupEgress>()
+    .with::<security_groups::revoke::RevokeSecurityGroupIngress>()
+    .with::<security_groups::revoke::RevokeSecurityGroupEgress>()
+    // Launch templates
+    .with::<launch_templates::CreateLaunchTemplate>()
+    .with::<launch_templates::DeleteLaunchTemplate>()
+    .with::<launch_templates::DescribeLaunchTemplates>()
+    .with::<launch_templates::versions::CreateLaunchTemplateVersion>()
+    .with::<launch_templates::versions::DescribeLaunchTemplateVersions>()
+    .with::<launch_templates::versions::DeleteLaunchTemplateVersions>()
+    .with::<launch_templates::versions::ModifyLaunchTemplate>()
+    // Tags
+    .with::<tags::CreateTags>()
+    .with::<tags::DeleteTags>()
+    .with::<tags::DescribeTags>()
+    // Where all of it lies
+    .with::<network::DescribeVpcs>()
+    .with::<network::DescribeSubnets>()
+    .with::<network::DescribeAvailabilityZones>()
+    .with::<network::DescribeRegions>()
+    .with::<network::DescribeAccountAttributes>()
+    .with::<network::DescribeNetworkInterfaces>()
+    .with::<network::DescribeInternetGateways>()
+}

@@ -1,0 +1,207 @@
+//! TerminateInstances, StopInstances, StartInstances, RebootInstances. All instances of a request change, or none.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    super::{dry_run, identifiers},
+    item::StateItem,
+};
+use crate::{
+    api::{
+        error::ApiError,
+        operation::{Caller, Operation, Return},
+    },
+    model::{
+        instance::{Instance, InstanceState},
+        time::Timestamp,
+    },
+    store::Transaction,
+};
+
+/// What became of each instance.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StateChanges {
+    instances_set: Vec<StateChange>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct StateChange {
+    instance_id: String,
+    current_state: StateItem,
+    previous_state: StateItem,
+}
+
+/// Applies `change` to each instance, which yields the state it is to go to, or none to leave it.
+fn change(
+    tx: &mut Transaction<'_>,
+    ids: &[String],
+    dry: Option<bool>,
+    next: impl Fn(&Instance) -> Result<Option<InstanceState>, ApiError>,
+    reason: Option<(&str, &str)>,
+) -> Result<StateChanges, ApiError> {
+    if ids.is_empty() {
+        return Err(ApiError::missing_parameter("InstanceId"));
+    }
+    let instances = identifiers::instances(tx, ids)?;
+    let planned: Vec<(Arc<Instance>, Option<InstanceState>)> = instances
+        .into_iter()
+        .map(|instance| next(&instance).map(|state| (instance, state)))
+        .collect::<Result<_, ApiError>>()?;
+    dry_run::check(dry)?;
+    let now = Timestamp::now();
+    let mut instances_set = Vec::with_capacity(planned.len());
+    for (instance, state) in planned {
+        if let Some(state) = state {
+            tx.update::<Instance>(&instance.id, |instance| {
+                instance.state = state;
+                instance.state_changed = now;
+                instance.state_reason = reason.map(|(code, message)| (code.to_owned(), message.to_owned()));
+                instance.reboot_requested = false;
+                instance.trouble = None;
+                if state == InstanceState::Pending {
+                    instance.launched = now;
+                }
+            });
+        }
+        instances_set.push(StateChange {
+            instance_id: instance.id.clone(),
+            current_state: state.unwrap_or(instance.state).into(),
+            previous_state: instance.state.into(),
+        });
+    }
+    Ok(StateChanges { instances_set })
+}
+
+fn incorrect_state(instance: &Instance, doing: &str) -> ApiError {
+    let (_, name) = instance.state.wire();
+    ApiError::new(
+        "IncorrectInstanceState",
+        format!("The instance '{}' is not in a state from which it can be {doing}: it is {name}.", instance.id),
+    )
+}
+
+const USER_INITIATED: (&str, &str) =
+    ("Client.UserInitiatedShutdown", "Client.UserInitiatedShutdown: User initiated shutdown");
+
+/// <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_TerminateInstances.html>
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
+pub struct TerminateInstances {
+    #[serde(default, rename = "InstanceId")]
+    instance_ids: Vec<String>,
+    /// Termination never waits for the guest here.
+    #[serde(default, rename = "Force")]
+    _force: Option<bool>,
+    #[serde(default, rename = "SkipOsShutdown")]
+    _skip_os_shutdown: Option<bool>,
+    #[serde(default)]
+    dry_run: Option<bool>,
+}
+
+impl Operation for TerminateInstances {
+    const ACTION: &'static str = "TerminateInstances";
+    type Output = StateChanges;
+
+    fn run(self, tx: &mut Transaction<'_>, _: &Caller<'_>) -> Result<StateChanges, ApiError> {
+        let next = |instance: &Instance| Ok(instance.state.is_alive().then_some(InstanceState::ShuttingDown));
+        change(tx, &self.instance_ids, self.dry_run, next, Some(USER_INITIATED))
+    }
+}
+
+/// <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_StopInstances.html>
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
+pub struct StopInstances {
+    #[serde(default, rename = "InstanceId")]
+    instance_ids: Vec<String>,
+    /// A guest that does not shut down in time is stopped by force anyway.
+    #[serde(default, rename = "Force")]
+    _force: Option<bool>,
+    #[serde(default)]
+    hibernate: Option<bool>,
+    #[serde(default)]
+    dry_run: Option<bool>,
+}
+
+impl Operation for StopInstances {
+    const ACTION: &'static str = "StopInstances";
+    type Output = StateChanges;
+
+    fn run(self, tx: &mut Transaction<'_>, _: &Caller<'_>) -> Result<StateChanges, ApiError> {
+        if self.hibernate == Some(true) {
+            return Err(ApiError::new(
+                "UnsupportedHibernationConfiguration",
+                "Instances of this cloud cannot hibernate.",
+            ));
+        }
+        let next = |instance: &Instance| match instance.state {
+            InstanceState::Pending | InstanceState::Running => Ok(Some(InstanceState::Stopping)),
+            InstanceState::Stopping | InstanceState::Stopped => Ok(None),
+            InstanceState::ShuttingDown | InstanceState::Terminated => Err(incorrect_state(instance, "stopped")),
+        };
+        change(tx, &self.instance_ids, self.dry_run, next, Some(USER_INITIATED))
+    }
+}
+
+/// <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_StartInstances.html>
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
+pub struct StartInstances {
+    #[serde(default, rename = "InstanceId")]
+    instance_ids: Vec<String>,
+    #[serde(default)]
+    dry_run: Option<bool>,
+}
+
+impl Operation for StartInstances {
+    const ACTION: &'static str = "StartInstances";
+    type Output = StateChanges;
+
+    fn run(self, tx: &mut Transaction<'_>, _: &Caller<'_>) -> Result<StateChanges, ApiError> {
+        let next = |instance: &Instance| match instance.state {
+            InstanceState::Stopped => Ok(Some(InstanceState::Pending)),
+            InstanceState::Pending | InstanceState::Running => Ok(None),
+            _ => Err(incorrect_state(instance, "started")),
+        };
+        change(tx, &self.instance_ids, self.dry_run, next, None)
+    }
+}
+
+/// <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_RebootInstances.html>
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
+pub struct RebootInstances {
+    #[serde(default, rename = "InstanceId")]
+    instance_ids: Vec<String>,
+    #[serde(default)]
+    dry_run: Option<bool>,
+}
+
+impl Operation for RebootInstances {
+    const ACTION: &'static str = "RebootInstances";
+    type Output = Return;
+
+    fn run(self, tx: &mut Transaction<'_>, _: &Caller<'_>) -> Result<Return, ApiError> {
+        if self.instance_ids.is_empty() {
+            return Err(ApiError::missing_parameter("InstanceId"));
+        }
+        let instances = identifiers::instances(tx, &self.instance_ids)?;
+        if let Some(instance) =
+            instances.iter().find(|instance| !matches!(instance.state, InstanceState::Running | InstanceState::Pending))
+        {
+            return Err(incorrect_state(instance, "rebooted"));
+        }
+        dry_run::check(self.dry_run)?;
+        for instance in instances {
+            // One that is only coming up is as good as rebooted.
+            if instance.state == InstanceState::Running {
+                tx.update::<Instance>(&instance.id, |instance| instance.reboot_requested = true);
+            }
+        }
+        Ok(Return::TRUE)
+    }
+}

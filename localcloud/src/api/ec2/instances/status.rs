@@ -1,0 +1,146 @@
+//! DescribeInstanceStatus and GetConsoleOutput: what is seen of instances from outside.
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    super::{
+        dry_run, filters,
+        filters::{Column, Filter},
+        identifiers, pagination,
+    },
+    describe::{Seen, order, select},
+    item::{StateItem, Surroundings},
+};
+use crate::{
+    api::{
+        error::ApiError,
+        operation::{Caller, Operation},
+    },
+    model::{instance::InstanceState, time::Timestamp},
+    store::Transaction,
+};
+
+/// <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_DescribeInstanceStatus.html>
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
+pub struct DescribeInstanceStatus {
+    #[serde(default, rename = "InstanceId")]
+    instance_ids: Vec<String>,
+    #[serde(default)]
+    include_all_instances: bool,
+    #[serde(default, rename = "Filter")]
+    filters: Vec<Filter>,
+    #[serde(default)]
+    max_results: Option<u32>,
+    #[serde(default)]
+    next_token: Option<String>,
+    #[serde(default)]
+    dry_run: Option<bool>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Statuses {
+    instance_status_set: Vec<StatusItem>,
+    next_token: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct StatusItem {
+    instance_id: String,
+    availability_zone: String,
+    events_set: Vec<String>,
+    instance_state: StateItem,
+    system_status: Summary,
+    instance_status: Summary,
+}
+
+#[derive(Debug, Serialize)]
+struct Summary {
+    status: &'static str,
+    details: Vec<Detail>,
+}
+
+#[derive(Debug, Serialize)]
+struct Detail {
+    name: &'static str,
+    status: &'static str,
+}
+
+impl Summary {
+    fn of(state: InstanceState) -> Self {
+        let (status, detail) = match state {
+            InstanceState::Running => ("ok", "passed"),
+            InstanceState::Pending => ("initializing", "initializing"),
+            _ => return Self { status: "not-applicable", details: Vec::new() },
+        };
+        Self { status, details: vec![Detail { name: "reachability", status: detail }] }
+    }
+}
+
+const COLUMNS: &[Column<Seen>] = &[
+    ("availability-zone", |seen| seen.item.values("availability-zone")),
+    ("instance-state-name", |seen| seen.item.values("instance-state-name")),
+    ("instance-state-code", |seen| seen.item.values("instance-state-code")),
+    ("instance-status.status", |seen| vec![Summary::of(seen.instance.state).status.to_owned()]),
+    ("system-status.status", |seen| vec![Summary::of(seen.instance.state).status.to_owned()]),
+];
+
+impl Operation for DescribeInstanceStatus {
+    const ACTION: &'static str = "DescribeInstanceStatus";
+    type Output = Statuses;
+
+    fn run(self, tx: &mut Transaction<'_>, caller: &Caller<'_>) -> Result<Statuses, ApiError> {
+        dry_run::check(self.dry_run)?;
+        let surroundings = Surroundings::load(tx, caller.site);
+        let mut seen = select(tx, &surroundings, &self.instance_ids, &[])?;
+        if !self.include_all_instances {
+            seen.retain(|seen| seen.instance.state == InstanceState::Running);
+        }
+        let seen = filters::retain(&self.filters, COLUMNS, None, seen)?;
+        let (seen, next_token) = pagination::page(seen, order, self.max_results, self.next_token.as_deref())?;
+        let item = |seen: Seen| StatusItem {
+            availability_zone: caller.site.zone.clone(),
+            events_set: Vec::new(),
+            instance_state: seen.instance.state.into(),
+            system_status: Summary::of(seen.instance.state),
+            instance_status: Summary::of(seen.instance.state),
+            instance_id: seen.instance.id,
+        };
+        Ok(Statuses { instance_status_set: seen.into_iter().map(item).collect(), next_token })
+    }
+}
+
+/// <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_GetConsoleOutput.html>
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
+pub struct GetConsoleOutput {
+    instance_id: String,
+    /// The newest output is always what is given.
+    #[serde(default, rename = "Latest")]
+    _latest: Option<bool>,
+    #[serde(default)]
+    dry_run: Option<bool>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ConsoleOutput {
+    instance_id: String,
+    timestamp: Timestamp,
+    output: String,
+}
+
+impl Operation for GetConsoleOutput {
+    const ACTION: &'static str = "GetConsoleOutput";
+    type Output = ConsoleOutput;
+
+    fn run(self, tx: &mut Transaction<'_>, caller: &Caller<'_>) -> Result<ConsoleOutput, ApiError> {
+        let instance = identifiers::instance(tx, &self.instance_id)?;
+        dry_run::check(self.dry_run)?;
+        let output = STANDARD.encode(caller.observer.console_output(&instance.id));
+        Ok(ConsoleOutput { instance_id: instance.id.clone(), timestamp: Timestamp::now(), output })
+    }
+}

@@ -1,0 +1,177 @@
+//! The running cloud: founds the records, starts network, proxy and S3, serves the API and the metadata service, and runs
+//! the reconcilers. When it ends, or is killed, the instances, the proxy and S3 go on; the next start adopts them.
+
+/// What the daemon tells of itself on a socket of its own, and only there.
+pub mod status;
+/// Founds a cloud's records: site, operator's credentials, image, eucarc.
+pub mod founding;
+/// Ends everything that a cloud runs, with or without a daemon.
+pub mod stopping;
+
+use std::{os::unix::fs::PermissionsExt as _, path::Path, sync::Arc};
+
+use anyhow::{Context as _, Result, bail};
+use axum::Router;
+use tokio::{net::UnixListener, task::JoinSet};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    api::{self, operation::Observer},
+    config::Config,
+    drivers::{
+        Drivers, InstanceDriver,
+        haproxy::{Haproxy, HaproxySettings},
+        loop_volume::LoopVolumes,
+        network::NamespaceNetwork,
+        nspawn::NspawnDriver,
+    },
+    image::BuiltImage,
+    imds, object_storage,
+    paths::Paths,
+    reconcile::{
+        self,
+        runner::{self, Context},
+    },
+    store::Store,
+    wire::front::Front,
+};
+
+/// Consoles, as the API may read them.
+struct Consoles(Arc<dyn InstanceDriver>);
+
+impl Observer for Consoles {
+    fn console_output(&self, instance_id: &str) -> Vec<u8> {
+        self.0.console_output(instance_id)
+    }
+}
+
+/// The drivers that act on this machine.
+#[must_use]
+pub fn real_drivers(config: &Config, paths: &Paths) -> Drivers {
+    Drivers {
+        instances: Arc::new(NspawnDriver::new(paths.clone())),
+        volumes: Arc::new(LoopVolumes::new(paths.clone())),
+        network: Arc::new(NamespaceNetwork::new(paths.clone(), config.subnet, config.port)),
+        proxy: Arc::new(Haproxy::new(HaproxySettings {
+            paths: paths.clone(),
+            namespace: Some(paths.unique_name()),
+            gateway: config.subnet.gateway(),
+            port: config.port,
+            api_socket: paths.socket("api"),
+            s3_socket: paths.socket("s3"),
+            imds_socket: paths.socket("imds"),
+        })),
+    }
+}
+
+/// A cloud that runs in this process. Dropping it stops the loops and listeners, and nothing else.
+pub struct LocalCloud {
+    pub store: Arc<Store>,
+    pub paths: Paths,
+    stop: CancellationToken,
+    tasks: JoinSet<()>,
+}
+
+/// Which image instances may boot from, and where S3 runs.
+pub struct Parts {
+    pub drivers: Drivers,
+    pub image: BuiltImage,
+}
+
+impl LocalCloud {
+    /// Founds or adopts the cloud of this state directory and starts its loops and listeners: the API at the socket `api`
+    /// of [`Paths`], the metadata service at `imds`, the daemon's own status at `admin`.
+    ///
+    /// # Errors
+    /// When the state directory cannot be used.
+    pub async fn start(config: &Config, parts: Parts) -> Result<Self> {
+        let paths = Paths::new(&config.state_dir);
+        std::fs::create_dir_all(paths.run_dir()).with_context(|| format!("creating {}", paths.run_dir().display()))?;
+        let store = Arc::new(Store::open(&paths.records())?);
+        founding::found(&store, config, &paths, &parts.image)?;
+        let stop = CancellationToken::new();
+        let observer = Arc::new(Consoles(Arc::clone(&parts.drivers.instances)));
+        let front = Front::new(Arc::clone(&store), api::services(), observer);
+        let cx = Context {
+            store: Arc::clone(&store),
+            drivers: parts.drivers,
+            paths: paths.clone(),
+            config: config.clone(),
+        };
+        let mut tasks = runner::start(&cx, reconcile::all(), &stop);
+        serve(&mut tasks, &paths.socket("api"), front.router(), &stop)?;
+        serve(&mut tasks, &paths.socket("imds"), imds::router(Arc::clone(&store), paths.clone()), &stop)?;
+        serve(&mut tasks, &paths.socket("admin"), status::router(cx), &stop)?;
+        Ok(Self { store, paths, stop, tasks })
+    }
+
+    /// Stops loops and listeners in order: each loop ends after the pass it is in.
+    pub async fn shut_down(mut self) {
+        self.stop.cancel();
+        while self.tasks.join_next().await.is_some() {}
+    }
+}
+
+/// Serves a router on a Unix socket that only this user may open. A socket file of a killed predecessor is replaced.
+fn serve(tasks: &mut JoinSet<()>, socket: &Path, router: Router, stop: &CancellationToken) -> Result<()> {
+    match std::fs::remove_file(socket) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            return Err(error).with_context(|| format!("removing the old socket {}", socket.display()));
+        }
+        _ => {}
+    }
+    let listener = UnixListener::bind(socket).with_context(|| format!("listening at {}", socket.display()))?;
+    std::fs::set_permissions(socket, std::fs::Permissions::from_mode(0o600))?;
+    let stop = stop.clone();
+    tasks.spawn(async move {
+        let served = axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await;
+        if let Err(error) = served {
+            tracing::error!("serving a socket: {error}");
+        }
+    });
+    Ok(())
+}
+
+/// Held while a daemon runs on a state directory; the kernel lets it go when the process dies.
+pub struct DaemonLock(#[expect(dead_code, reason = "held, not used")] std::fs::File);
+
+impl DaemonLock {
+    /// # Errors
+    /// When another daemon holds it.
+    pub fn take(paths: &Paths) -> Result<Self> {
+        std::fs::create_dir_all(paths.root()).with_context(|| format!("creating {}", paths.root().display()))?;
+        std::fs::set_permissions(paths.root(), std::fs::Permissions::from_mode(0o711))?;
+        let path = paths.lock();
+        let file = std::fs::OpenOptions::new().create(true).truncate(false).write(true).read(true).open(&path)?;
+        match file.try_lock() {
+            Ok(()) => {
+                file.set_len(0)?;
+                std::io::Write::write_all(&mut &file, std::process::id().to_string().as_bytes())?;
+                Ok(Self(file))
+            }
+            Err(std::fs::TryLockError::WouldBlock) => {
+                let pid = std::fs::read_to_string(&path).unwrap_or_default();
+                bail!("a local cloud already runs on {} (process {pid})", paths.root().display())
+            }
+            Err(std::fs::TryLockError::Error(error)) => Err(error).with_context(|| format!("locking {}", path.display())),
+        }
+    }
+
+    /// The process that holds it, if one does.
+    #[must_use]
+    pub fn holder(paths: &Paths) -> Option<u32> {
+        let file = std::fs::File::open(paths.lock()).ok()?;
+        match file.try_lock_shared() {
+            Err(std::fs::TryLockError::WouldBlock) => std::fs::read_to_string(paths.lock()).ok()?.trim().parse().ok(),
+            _ => None,
+        }
+    }
+}
+
+/// Starts the S3 process if it does not run, with the credentials that the records hold.
+///
+/// # Errors
+/// When it does not come up.
+pub async fn ensure_object_storage(paths: &Paths, executable: &Path) -> Result<()> {
+    object_storage::ensure_running(paths, executable).await.context("starting S3")
+}

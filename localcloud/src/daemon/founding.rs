@@ -1,0 +1,96 @@
+//! Founds a cloud's records: its site, the operator's credentials, its image, and the eucarc by which clients find it.
+//! Every step finds what an earlier start has left.
+
+use std::{io::Write as _, os::unix::fs::PermissionsExt as _};
+
+use anyhow::{Context as _, Result};
+
+use crate::{
+    api::ec2,
+    config::Config,
+    image::BuiltImage,
+    model::{id, identity::Credential, site::Site, time::Timestamp},
+    paths::Paths,
+    reconcile::credentials,
+    store::{Store, StoreError},
+};
+
+/// Brings the records of a new or an old cloud to where instances can be launched.
+///
+/// # Errors
+/// When the records or the eucarc cannot be written.
+pub fn found(store: &Store, config: &Config, paths: &Paths, image: &BuiltImage) -> Result<()> {
+    let (site, operator) = store.transact(|tx| {
+        let (subnet, public) = ((config.subnet.0, config.subnet.1), (config.public_subnet.0, config.public_subnet.1));
+        let site = match tx.get::<Site>(Site::KEY) {
+            // The port may be chosen anew at every start; addresses stay, as instances hold them.
+            Some(site) => Site { port: config.port, ..Site::clone(&site) },
+            None => Site::new(subnet, public, config.port),
+        };
+        tx.put(site.clone());
+        ec2::found(tx, &site, image);
+        let known = tx.list::<Credential>().into_iter().find(|credential| is_operators(credential));
+        let operator = match known {
+            Some(credential) => Credential::clone(&credential),
+            None => {
+                let credential = new_operator(&site);
+                tx.put(credential.clone());
+                credential
+            }
+        };
+        Ok::<_, StoreError>((site, operator))
+    })?;
+    credentials::write_for_s3(store, paths).context("writing the credentials for S3")?;
+    write_eucarc(paths, &site, &operator)
+}
+
+fn is_operators(credential: &Credential) -> bool {
+    credential.expires.is_none() && credential.principal_arn.ends_with(":root")
+}
+
+fn new_operator(site: &Site) -> Credential {
+    Credential {
+        access_key: format!("AKIA{}", id::base32(16)),
+        secret_key: id::base64(40),
+        session_token: None,
+        created: Timestamp::now(),
+        expires: None,
+        principal_arn: format!("arn:aws:iam::{}:root", site.account_id),
+        principal_id: site.account_id.clone(),
+        account_id: site.account_id.clone(),
+        instance_id: None,
+        role_name: None,
+        user_name: None,
+    }
+}
+
+/// Names as in Eucalyptus's eucarc; the last two are this cloud's own, as VMs and browsers reach S3 by other names than
+/// programs on the host do.
+fn write_eucarc(paths: &Paths, site: &Site, operator: &Credential) -> Result<()> {
+    let Site { port, region, account_id, subnet, .. } = site;
+    let base = format!("http://127.0.0.1:{port}/services");
+    let Credential { access_key, secret_key, .. } = operator;
+    let lines = [
+        ("EC2_URL", format!("{base}/compute")),
+        ("AWS_AUTO_SCALING_URL", format!("{base}/AutoScaling")),
+        ("AWS_ELB_URL", format!("{base}/LoadBalancing")),
+        ("AWS_CLOUDWATCH_URL", format!("{base}/CloudWatch")),
+        ("AWS_IAM_URL", format!("{base}/Euare")),
+        ("TOKEN_URL", format!("{base}/Tokens")),
+        ("S3_URL", format!("{base}/objectstorage")),
+        ("AWS_ACCESS_KEY_ID", access_key.clone()),
+        ("AWS_SECRET_ACCESS_KEY", secret_key.clone()),
+        ("EC2_ACCESS_KEY", access_key.clone()),
+        ("EC2_SECRET_KEY", secret_key.clone()),
+        ("AWS_AUTH_REGION", region.clone()),
+        ("EC2_ACCOUNT_NUMBER", account_id.clone()),
+        ("S3_VM_URL", format!("http://{}.{}.0.1:{port}", subnet.0, subnet.1)),
+        ("S3_PUBLIC_URL", format!("http://s3.localhost:{port}")),
+    ];
+    let text: String = lines.iter().map(|(name, value)| format!("export {name}={value}\n")).collect();
+    let mut file = tempfile::NamedTempFile::new_in(paths.root())?;
+    file.write_all(text.as_bytes())?;
+    file.as_file().set_permissions(std::fs::Permissions::from_mode(0o600))?;
+    file.persist(paths.eucarc()).context("writing the eucarc")?;
+    Ok(())
+}

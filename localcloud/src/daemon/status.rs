@@ -1,0 +1,80 @@
+//! What the daemon tells of itself: on the socket `admin`, which no port leads to.
+
+use axum::{Json, Router, extract::State, routing::get};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    model::{
+        auto_scaling::AutoScalingGroup,
+        instance::{Instance, InstanceState},
+        load_balancer::LoadBalancer,
+        volume::Volume,
+    },
+    reconcile::runner::Context,
+};
+
+/// The cloud at a glance.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    pub process: u32,
+    pub version: String,
+    pub endpoint: String,
+    /// Not counting those that are terminated.
+    pub instances: usize,
+    pub volumes: usize,
+    pub load_balancers: usize,
+    pub auto_scaling_groups: usize,
+    pub buckets: usize,
+    /// What is being tried again, and why.
+    pub troubles: Vec<String>,
+}
+
+impl Status {
+    /// Nothing left that anybody could miss.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.instances + self.volumes + self.load_balancers + self.auto_scaling_groups + self.buckets == 0
+    }
+}
+
+/// `GET /status`
+pub fn router(cx: Context) -> Router {
+    Router::new().route("/status", get(status)).with_state(cx)
+}
+
+async fn status(State(cx): State<Context>) -> Result<Json<Status>, String> {
+    let counted = cx.store.read(|tx| {
+        let instances = tx.list::<Instance>();
+        let volumes = tx.list::<Volume>();
+        let balancers = tx.list::<LoadBalancer>();
+        let groups = tx.list::<AutoScalingGroup>();
+        let mut troubles = Vec::new();
+        let mut note = |what: &str, name: &str, trouble: Option<&String>| {
+            troubles.extend(trouble.map(|trouble| format!("{what} {name}: {trouble}")));
+        };
+        for instance in &instances {
+            note("instance", &instance.id, instance.trouble.as_ref());
+        }
+        for volume in &volumes {
+            note("volume", &volume.id, volume.trouble.as_ref());
+        }
+        for balancer in &balancers {
+            note("load balancer", &balancer.name, balancer.trouble.as_ref());
+        }
+        for group in &groups {
+            note("group", &group.name, group.launch_trouble.as_ref().map(|(trouble, _)| trouble));
+        }
+        Status {
+            process: std::process::id(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            endpoint: format!("http://127.0.0.1:{}/services/", cx.config.port),
+            instances: instances.iter().filter(|instance| instance.state != InstanceState::Terminated).count(),
+            volumes: volumes.len(),
+            load_balancers: balancers.len(),
+            auto_scaling_groups: groups.len(),
+            buckets: crate::object_storage::bucket_count(&cx.paths),
+            troubles,
+        }
+    });
+    counted.map(Json).map_err(|error| error.to_string())
+}

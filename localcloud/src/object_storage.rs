@@ -1,0 +1,259 @@
+//! S3 as a process of its own, so that pictures are served while the daemon is away. `s3s` speaks the protocol and
+//! `s3s-fs` keeps the bytes; between them `Versions` gives every upload a file of its own, so that keys may be
+//! anything, an upload is there wholly or not at all, and listings are complete. Buckets are private.
+
+/// Bodies that are as their checksums say.
+mod checksum;
+/// Who may: access keys from a file that the daemon writes.
+mod credentials;
+/// Which object is kept where.
+mod index;
+/// Pages of keys.
+mod listing;
+/// Uploads in parts.
+mod multipart;
+/// Eucalyptus' paths `/services/objectstorage` and `/services/Walrus`.
+mod prefix;
+/// Chunked bodies with signatures, to such without.
+mod signed_chunks;
+/// Objects over s3s-fs.
+mod versions;
+
+use std::{
+    convert::Infallible,
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use anyhow::Context as _;
+use clap::Args;
+use hyper::service::service_fn;
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo},
+    server::{conn::auto, graceful::GracefulShutdown},
+};
+use s3s::{
+    S3Result,
+    host::{S3Host, VirtualHost},
+    service::S3ServiceBuilder,
+};
+use tokio::{
+    net::{UnixListener, UnixStream},
+    signal::unix::{SignalKind, signal},
+};
+
+pub use self::credentials::{S3Credential, S3Credentials};
+use self::{credentials::Keys, versions::Versions};
+use crate::{
+    host::{
+        self, HostError,
+        command::Command,
+        process::{self, PidFile},
+    },
+    paths::Paths,
+};
+
+/// Name of the subcommand, of the pid file, of the log.
+pub const PROGRAM: &str = "object-storage";
+/// Host by which S3 is told from the API; buckets are its subdomains.
+const DOMAIN: &str = "s3.localhost";
+/// What the program logs, as for all of its commands.
+const LOG_VARIABLE: &str = "LOCALCLOUD_LOG";
+const START_LIMIT: Duration = Duration::from_secs(20);
+const STOP_LIMIT: Duration = Duration::from_secs(15);
+/// How long requests under way may take when the process is asked to end.
+const FINISH_LIMIT: Duration = Duration::from_secs(10);
+
+/// What the process is started with.
+#[derive(Debug, Clone, Args)]
+pub struct Arguments {
+    /// Unix socket to listen on
+    #[arg(long)]
+    pub socket: PathBuf,
+    /// Directory of the buckets
+    #[arg(long)]
+    pub root: PathBuf,
+    /// File of the access keys, read again whenever it changes
+    #[arg(long)]
+    pub credentials: PathBuf,
+}
+
+/// Serves S3 until it is asked to end (SIGTERM).
+///
+/// # Errors
+/// When the directory or the socket cannot be had.
+pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
+    std::fs::create_dir_all(&arguments.root).with_context(|| format!("creating {}", arguments.root.display()))?;
+    let versions = Versions::open(&arguments.root)
+        .await
+        .map_err(|error| anyhow::anyhow!("opening {}: {error}", arguments.root.display()))?;
+    let keys = Arc::new(Keys::new(arguments.credentials.clone()));
+    let mut builder = S3ServiceBuilder::new(versions);
+    builder.set_auth(credentials::Auth(Arc::clone(&keys)));
+    builder.set_access(credentials::Access(Arc::clone(&keys)));
+    builder.set_host(Host);
+    let service = builder.build();
+
+    let _ = std::fs::remove_file(&arguments.socket);
+    if let Some(parent) = arguments.socket.parent() {
+        std::fs::create_dir_all(parent).with_context(|| format!("creating {}", parent.display()))?;
+    }
+    let listener = UnixListener::bind(&arguments.socket)
+        .with_context(|| format!("listening on {}", arguments.socket.display()))?;
+    let mut terminate = signal(SignalKind::terminate()).context("waiting for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("waiting for SIGINT")?;
+    let server = auto::Builder::new(TokioExecutor::new());
+    let connections = GracefulShutdown::new();
+    loop {
+        let stream = tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => stream,
+                Err(error) => {
+                    tracing::warn!("accepting a connection: {error}");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                    continue;
+                }
+            },
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+        };
+        let (service, keys) = (service.clone(), Arc::clone(&keys));
+        let answer = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
+            let (service, keys) = (service.clone(), Arc::clone(&keys));
+            async move {
+                let response = match service.call(prefix::without_prefix(request, &keys)).await {
+                    Ok(response) => response,
+                    Err(error) => {
+                        tracing::error!("answering a request: {error:?}");
+                        let mut response = s3s::HttpResponse::new(s3s::Body::empty());
+                        *response.status_mut() = http::StatusCode::INTERNAL_SERVER_ERROR;
+                        response
+                    }
+                };
+                Ok::<_, Infallible>(response)
+            }
+        });
+        let connection = connections.watch(server.serve_connection(TokioIo::new(stream), answer).into_owned());
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!("a connection ended: {error}");
+            }
+        });
+    }
+    drop(listener);
+    let _ = tokio::time::timeout(FINISH_LIMIT, connections.shutdown()).await;
+    Ok(())
+}
+
+/// `BUCKET.s3.localhost`; every other host is path style.
+struct Host;
+
+impl S3Host for Host {
+    fn parse_host_header<'a>(&'a self, host: &'a str) -> S3Result<VirtualHost<'a>> {
+        let name = host.rsplit_once(':').map_or(host, |(name, _)| name).to_ascii_lowercase();
+        let bucket = name.strip_suffix(DOMAIN).and_then(|rest| rest.strip_suffix('.')).map(str::to_owned);
+        Ok(match bucket {
+            Some(bucket) => VirtualHost::new(DOMAIN).with_bucket(bucket),
+            None => VirtualHost::new(DOMAIN),
+        })
+    }
+}
+
+/// Starts the process if it does not run, and waits until it answers. One that a former daemon has started goes on.
+///
+/// # Errors
+/// When it cannot be started or does not answer in time.
+pub async fn ensure_running(paths: &Paths, own_exe: &Path) -> host::Result<()> {
+    let pid_file = PidFile::new(paths.pid_file(PROGRAM));
+    let socket = paths.socket("s3");
+    if pid_file.is_alive() && UnixStream::connect(&socket).await.is_ok() {
+        return Ok(());
+    }
+    pid_file.stop(STOP_LIMIT).await;
+    let command = Command::new(own_exe.to_string_lossy())
+        .arg(PROGRAM)
+        .arg("--socket")
+        .arg(&socket)
+        .arg("--root")
+        .arg(paths.s3_root())
+        .arg("--credentials")
+        .arg(paths.s3_credentials());
+    // `s3s` logs each refused request as an error.
+    let command = match std::env::var_os(LOG_VARIABLE) {
+        Some(_) => command,
+        None => command.env(LOG_VARIABLE, "warn,s3s::ops=off"),
+    };
+    let log = paths.log(PROGRAM);
+    let started = process::spawn(command, &log, &paths.pid_file(PROGRAM)).await?;
+    let deadline = tokio::time::Instant::now() + START_LIMIT;
+    while UnixStream::connect(&socket).await.is_err() {
+        if !started.is_alive() || tokio::time::Instant::now() >= deadline {
+            let said = process::tail(&log, 3);
+            return Err(HostError::new(
+                "starting the object storage",
+                if said.is_empty() { "it does not answer" } else { &said },
+            )
+            .hint(format!("see {}", log.display())));
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    Ok(())
+}
+
+/// Ends the process; requests under way are finished. Not running is success.
+///
+/// # Errors
+/// When it resists even SIGKILL.
+pub async fn stop(paths: &Paths) -> host::Result<()> {
+    let pid_file = PidFile::new(paths.pid_file(PROGRAM));
+    let process = pid_file.process();
+    pid_file.stop(STOP_LIMIT).await;
+    let _ = std::fs::remove_file(paths.socket("s3"));
+    match process.filter(|process| process.is_alive()) {
+        Some(process) => {
+            Err(HostError::new("stopping the object storage", format!("process {} does not end", process.pid)))
+        }
+        None => Ok(()),
+    }
+}
+
+/// How much is kept.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Usage {
+    pub buckets: usize,
+    pub objects: usize,
+    pub bytes: u64,
+}
+
+/// Counts buckets and objects on disk, whether the process runs or not.
+///
+/// # Errors
+/// When a directory cannot be read.
+pub fn usage(paths: &Paths) -> io::Result<Usage> {
+    let mut usage = Usage::default();
+    let buckets = match std::fs::read_dir(paths.s3_root()) {
+        Ok(buckets) => buckets,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(usage),
+        Err(error) => return Err(error),
+    };
+    for bucket in buckets {
+        let bucket = bucket?;
+        if !bucket.file_type()?.is_dir() {
+            continue;
+        }
+        usage.buckets += 1;
+        for object in std::fs::read_dir(bucket.path())? {
+            usage.objects += 1;
+            usage.bytes += object?.metadata().map(|metadata| metadata.len()).unwrap_or(0);
+        }
+    }
+    Ok(usage)
+}
+
+/// Counts the buckets on disk; none where they cannot be read.
+#[must_use]
+pub fn bucket_count(paths: &Paths) -> usize {
+    usage(paths).map(|usage| usage.buckets).unwrap_or(0)
+}

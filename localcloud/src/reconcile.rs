@@ -1,0 +1,40 @@
+//! Loops that compare the records with the world and act on the difference. Each is a pure `decide` and an async `act`;
+//! an activation takes no input, so that a lost wake-up or a killed daemon costs time and nothing else.
+
+/// Groups keep as many healthy members as they should.
+pub mod auto_scaling;
+/// Credentials: temporary ones expire, the S3 process is told of all.
+pub mod credentials;
+/// One piece of work per object, none waiting for another.
+pub mod errands;
+/// Instances are launched, watched, stopped and terminated.
+pub mod instances;
+/// Balancers and public addresses are brought to the proxy; its health reports to the records.
+pub mod load_balancers;
+/// Leases and firewall rules follow instances and security groups.
+pub mod network;
+/// Records for the tests below.
+#[cfg(test)]
+mod samples;
+/// Runs the reconcilers: on a change of the records, and every so often.
+pub mod runner;
+/// Volumes are created, attached, detached and deleted.
+pub mod volumes;
+
+use std::sync::Arc;
+
+use runner::Reconciler;
+
+/// Every reconciler of the cloud.
+#[must_use]
+pub fn all() -> Vec<Box<dyn Reconciler>> {
+    let wiring = Arc::<network::Wiring>::default();
+    vec![
+        Box::new(network::Network::new(Arc::clone(&wiring))),
+        Box::new(instances::Instances::new(wiring)),
+        Box::<volumes::Volumes>::default(),
+        Box::<load_balancers::LoadBalancers>::default(),
+        Box::<auto_scaling::AutoScaling>::default(),
+        Box::<credentials::Credentials>::default(),
+    ]
+}

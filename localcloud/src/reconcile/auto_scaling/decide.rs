@@ -1,0 +1,220 @@
+//! What a group does next, from the group, its instances and its balancers. Pure: the same view yields the same steps.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use crate::model::{
+    auto_scaling::{AutoScalingGroup, LaunchSource, Lifecycle, Member},
+    instance::InstanceState,
+    load_balancer::LoadBalancer,
+    time::Timestamp,
+};
+
+/// All that a decision looks at.
+pub struct View<'a> {
+    pub group: &'a AutoScalingGroup,
+    /// States of the members' instances. One that is not there is forgotten, or never was.
+    pub instances: BTreeMap<String, InstanceState>,
+    /// The group's balancers that exist.
+    pub balancers: Vec<Arc<LoadBalancer>>,
+    /// When each launch configuration was made.
+    pub configurations: BTreeMap<String, Timestamp>,
+    pub now: Timestamp,
+}
+
+/// Why a member is unhealthy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Illness {
+    /// Its instance was terminated or stopped by someone else.
+    Gone,
+    /// A balancer's health checks failed.
+    FailsAtBalancer,
+    /// A user said so.
+    UserSaysSo,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// The instance runs: it is in service from now on, and registered with the balancers.
+    EnterService(String),
+    /// It counts as unhealthy, and stays, as replacing is suspended.
+    MarkUnhealthy(String),
+    /// It is unhealthy: it leaves, and another one takes its place.
+    Replace(String, Illness),
+    /// There is one too many: it leaves.
+    Release { instance_id: String, from: usize, to: u32 },
+    /// The group is being deleted: it leaves.
+    Withdraw(String),
+    /// Its balancers have let it go: the instance is terminated.
+    Terminate(String),
+    /// Its instance is terminated: it is no member any more.
+    Forget(String),
+    /// So many are missing.
+    Launch { count: u32, from: usize, replacing: bool },
+    /// The desired capacity was changed, and there is nothing to do for it.
+    ForgetCause,
+    /// The group is being deleted and has no members any more.
+    Remove,
+}
+
+#[must_use]
+pub fn decide(view: &View<'_>) -> Vec<Step> {
+    let group = view.group;
+    let mut steps = Vec::new();
+    let mut staying: Vec<&Member> = Vec::new();
+    let mut stillborn = false;
+    let mut replacing =
+        group.members.iter().any(|member| member.lifecycle == Lifecycle::Terminating && !member.healthy);
+    for member in &group.members {
+        let id = &member.instance_id;
+        match view.fate(member) {
+            Fate::Stays => staying.push(member),
+            Fate::EntersService => {
+                staying.push(member);
+                steps.push(Step::EnterService(id.clone()));
+            }
+            Fate::Unhealthy(_) if group.is_suspended("ReplaceUnhealthy") || group.is_suspended("Terminate") => {
+                staying.push(member);
+                if member.healthy {
+                    steps.push(Step::MarkUnhealthy(id.clone()));
+                }
+            }
+            Fate::Unhealthy(illness) => {
+                replacing = true;
+                stillborn |= member.lifecycle == Lifecycle::Pending && illness == Illness::Gone;
+                steps.push(Step::Replace(id.clone(), illness));
+            }
+            Fate::Withdrawn => steps.push(Step::Withdraw(id.clone())),
+            Fate::Leaving => {}
+            Fate::Drained => steps.push(Step::Terminate(id.clone())),
+            Fate::Over => steps.push(Step::Forget(id.clone())),
+        }
+    }
+    if group.deleting {
+        if group.members.is_empty() {
+            steps.push(Step::Remove);
+        }
+        return steps;
+    }
+    let desired = group.desired_capacity as usize;
+    if staying.len() < desired {
+        // After one that did not even come up the next one is launched after a pause, which that step sets.
+        let held_back = stillborn || group.launch_trouble.as_ref().is_some_and(|(_, next)| *next > view.now);
+        if !held_back && !group.is_suspended("Launch") {
+            let count = group.desired_capacity - u32::try_from(staying.len()).unwrap_or(group.desired_capacity);
+            steps.push(Step::Launch { count, from: staying.len(), replacing });
+        }
+    } else if staying.len() > desired {
+        if !group.is_suspended("Terminate") {
+            let from = staying.len();
+            for member in view.victims(staying, from - desired) {
+                steps.push(Step::Release { instance_id: member.instance_id.clone(), from, to: group.desired_capacity });
+            }
+        }
+    } else if group.capacity_change.is_some() {
+        steps.push(Step::ForgetCause);
+    }
+    steps
+}
+
+/// What becomes of one member.
+enum Fate {
+    Stays,
+    EntersService,
+    Unhealthy(Illness),
+    /// Goes with its group.
+    Withdrawn,
+    /// On its way out; others are at work.
+    Leaving,
+    Drained,
+    Over,
+}
+
+impl View<'_> {
+    fn fate(&self, member: &Member) -> Fate {
+        use InstanceState::{Pending, Running, ShuttingDown, Terminated};
+        let state = self.instances.get(&member.instance_id).copied();
+        if member.lifecycle == Lifecycle::Terminating {
+            return match state {
+                None | Some(Terminated) => Fate::Over,
+                Some(ShuttingDown) => Fate::Leaving,
+                Some(_) if self.is_registered(member) => Fate::Leaving,
+                Some(_) => Fate::Drained,
+            };
+        }
+        if self.group.deleting {
+            return Fate::Withdrawn;
+        }
+        let checks = !self.group.is_suspended("HealthCheck");
+        match (member.lifecycle, state) {
+            (_, Some(Running)) if !member.healthy => Fate::Unhealthy(Illness::UserSaysSo),
+            (Lifecycle::Pending, Some(Running)) => Fate::EntersService,
+            (_, Some(Running)) if checks && self.fails_at_balancer(member) => Fate::Unhealthy(Illness::FailsAtBalancer),
+            (_, Some(Running | Pending)) => Fate::Stays,
+            _ if checks => Fate::Unhealthy(Illness::Gone),
+            _ => Fate::Stays,
+        }
+    }
+
+    fn is_registered(&self, member: &Member) -> bool {
+        self.balancers.iter().any(|balancer| balancer.backends.contains_key(&member.instance_id))
+    }
+
+    /// Grace counts from the moment the member came into service.
+    fn fails_at_balancer(&self, member: &Member) -> bool {
+        let grace_secs = f64::from(self.group.health_check_grace_secs);
+        let past_grace = member.in_service_since.is_some_and(|since| since.age_secs(self.now) >= grace_secs);
+        let fails = |balancer: &LoadBalancer| {
+            balancer.backends.get(&member.instance_id).is_some_and(|backend| {
+                backend.draining_since.is_none() && backend.is_failing(&balancer.health_check, self.now)
+            })
+        };
+        // A balancer that the proxy does not serve says nothing of its instances.
+        let mut serving = self.balancers.iter().filter(|balancer| balancer.trouble.is_none());
+        self.group.health_check_type == "ELB" && past_grace && serving.any(|balancer| fails(balancer))
+    }
+
+    /// Those that go when the group shrinks: by its termination policies, in their order; protected ones never.
+    fn victims<'m>(&self, mut members: Vec<&'m Member>, count: usize) -> Vec<&'m Member> {
+        members.retain(|member| !member.protected_from_scale_in);
+        members.sort_by_cached_key(|member| {
+            let ranks = self.group.termination_policies.iter().flat_map(|policy| self.ranks(policy, member));
+            // Whatever the policies leave open is decided the same way each time.
+            (ranks.collect::<Vec<_>>(), member.joined, member.instance_id.clone())
+        });
+        members.truncate(count);
+        members
+    }
+
+    /// By which a policy orders members; the least go first
+    /// (<https://docs.aws.amazon.com/autoscaling/ec2/userguide/ec2-auto-scaling-termination-policies.html>).
+    fn ranks(&self, policy: &str, member: &Member) -> Vec<i64> {
+        let joined = member.joined.millis();
+        match policy {
+            "OldestInstance" => vec![joined],
+            "NewestInstance" => vec![joined.saturating_neg()],
+            "OldestLaunchConfiguration" | "OldestLaunchTemplate" => self.source_age(member),
+            "ClosestToNextInstanceHour" => {
+                const HOUR_MILLIS: i64 = 3_600_000;
+                let into_hour = (self.now.millis() - joined).rem_euclid(HOUR_MILLIS);
+                vec![HOUR_MILLIS - into_hour]
+            }
+            _ => [self.source_age(member), vec![joined]].concat(),
+        }
+    }
+
+    /// Launch configurations before templates, other templates before the group's own, old versions before new ones.
+    fn source_age(&self, member: &Member) -> Vec<i64> {
+        match (&member.launched_from, &self.group.launch_source) {
+            (LaunchSource::Configuration(name), _) => {
+                vec![0, self.configurations.get(name).map_or(0, |created| created.millis())]
+            }
+            (LaunchSource::Template { id, version }, LaunchSource::Template { id: current, .. }) if id == current => {
+                vec![2, version.parse().unwrap_or(0)]
+            }
+            (LaunchSource::Template { version, .. }, _) => vec![1, version.parse().unwrap_or(0)],
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,192 @@
+//! Credentials: temporary ones end with their time, their instance or their role, and the S3 process, which reads no
+//! records, is told of all by a file.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::Write as _,
+    os::unix::fs::OpenOptionsExt as _,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use anyhow::Context as _;
+use async_trait::async_trait;
+
+use super::runner::{Context, Progress, Reconciler};
+use crate::{
+    model::{
+        identity::{Credential, Role},
+        instance::{Instance, InstanceState},
+        time::Timestamp,
+    },
+    object_storage::{S3Credential, S3Credentials},
+    paths::Paths,
+    store::{Store, StoreError},
+};
+
+/// Expiry is a matter of hours; what is expired is refused anyway.
+const PERIOD: Duration = Duration::from_secs(30);
+
+#[derive(Default)]
+pub struct Credentials {}
+
+#[async_trait]
+impl Reconciler for Credentials {
+    fn name(&self) -> &'static str {
+        "credentials"
+    }
+
+    fn period(&self) -> Duration {
+        PERIOD
+    }
+
+    async fn reconcile(&mut self, cx: &Context) -> anyhow::Result<Progress> {
+        let (store, paths) = (Arc::clone(&cx.store), cx.paths.clone());
+        tokio::task::spawn_blocking(move || {
+            remove_ended(&store, Timestamp::now())?;
+            write_for_s3(&store, &paths)
+        })
+        .await??;
+        Ok(Progress::Settled)
+    }
+}
+
+fn remove_ended(store: &Store, now: Timestamp) -> Result<(), StoreError> {
+    store.transact(|tx| {
+        let instances: BTreeMap<String, InstanceState> =
+            tx.list::<Instance>().iter().map(|instance| (instance.id.clone(), instance.state)).collect();
+        let roles: Vec<String> = tx.list::<Role>().iter().map(|role| role.name.clone()).collect();
+        for credential in tx.list::<Credential>() {
+            if is_ended(&credential, &instances, &roles, now) {
+                tx.delete::<Credential>(&credential.access_key);
+            }
+        }
+        Ok(())
+    })
+}
+
+/// Whether nobody may use it any more. An instance that is shutting down may still write to S3.
+fn is_ended(
+    credential: &Credential,
+    instances: &BTreeMap<String, InstanceState>,
+    roles: &[String],
+    now: Timestamp,
+) -> bool {
+    let expired = credential.expires.is_some_and(|expires| expires <= now);
+    let instance_gone = credential
+        .instance_id
+        .as_ref()
+        .is_some_and(|id| instances.get(id).is_none_or(|state| *state == InstanceState::Terminated));
+    let role_gone = credential.role_name.as_ref().is_some_and(|name| !roles.contains(name));
+    expired || instance_gone || role_gone
+}
+
+/// Who writes has read within the same lock, so that an older list never replaces a newer one.
+static PUBLISHING: Mutex<()> = Mutex::new(());
+
+/// Writes the S3 process's file of credentials, if it is not up to date. After this the S3 process knows every credential
+/// there is: call it before one is handed out. It waits for the disk.
+///
+/// # Errors
+/// When the records cannot be read or the file cannot be written.
+pub fn write_for_s3(store: &Store, paths: &Paths) -> anyhow::Result<()> {
+    let _one_at_a_time = PUBLISHING.lock().unwrap_or_else(PoisonError::into_inner);
+    let credentials = store.read(|tx| tx.list::<Credential>().iter().map(|credential| for_s3(credential)).collect())?;
+    let mut text = serde_json::to_vec_pretty(&S3Credentials { credentials })?;
+    text.push(b'\n');
+    let path = paths.s3_credentials();
+    if fs::read(&path).is_ok_and(|known| known == text) {
+        return Ok(());
+    }
+    let beside = path.with_extension("json.new");
+    let write = || -> std::io::Result<()> {
+        // A left-over of a killed daemon may have another mode.
+        match fs::remove_file(&beside) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside)?;
+        file.write_all(&text)?;
+        file.sync_all()?;
+        fs::rename(&beside, &path)
+    };
+    write().with_context(|| format!("writing the credentials for S3 to {}", path.display()))
+}
+
+fn for_s3(credential: &Credential) -> S3Credential {
+    S3Credential {
+        access_key: credential.access_key.clone(),
+        secret_key: credential.secret_key.clone(),
+        session_token: credential.session_token.clone(),
+        expires_at_epoch_secs: credential.expires.map(|expires| expires.millis() / 1000),
+        account_id: credential.account_id.clone(),
+        principal_arn: credential.principal_arn.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+    use crate::{api::iam::role_credentials::role_credential, model::site::Site};
+
+    fn credential(instance_id: Option<&str>, role_name: Option<&str>, expires: Option<Timestamp>) -> Credential {
+        Credential {
+            access_key: "ASIA1".into(),
+            secret_key: "secret".into(),
+            session_token: None,
+            created: Timestamp::from_seconds(0.0),
+            expires,
+            principal_arn: "arn".into(),
+            principal_id: "id".into(),
+            account_id: "1".into(),
+            instance_id: instance_id.map(Into::into),
+            role_name: role_name.map(Into::into),
+            user_name: None,
+        }
+    }
+
+    #[test]
+    fn credentials_end_with_their_time_their_instance_or_their_role() {
+        let now = Timestamp::from_seconds(1000.0);
+        let instances = BTreeMap::from([
+            ("i-1".to_owned(), InstanceState::ShuttingDown),
+            ("i-2".to_owned(), InstanceState::Terminated),
+        ]);
+        let ended = |credential: &Credential| is_ended(credential, &instances, &["web".to_owned()], now);
+        assert!(!ended(&credential(None, None, None)));
+        assert!(!ended(&credential(Some("i-1"), Some("web"), Some(now.plus_secs(1)))));
+        assert!(ended(&credential(Some("i-1"), Some("web"), Some(now))));
+        assert!(ended(&credential(Some("i-2"), Some("web"), None)));
+        assert!(ended(&credential(Some("i-3"), Some("web"), None)));
+        assert!(ended(&credential(Some("i-1"), Some("other"), None)));
+    }
+
+    #[test]
+    fn a_minted_credential_is_reused_until_an_hour_is_left_and_published_for_its_owner_only() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let paths = Paths::new(dir.path());
+        let store = Store::open(&paths.records()).expect("opens");
+        let site = Site::new((10, 77), (127, 77), 8773);
+        let now = Timestamp::now();
+        let mint = |now: Timestamp| {
+            store.transact(|tx| Ok::<_, StoreError>(role_credential(tx, &site, "i-1", "web", now))).expect("commits")
+        };
+        let first = mint(now);
+        assert!(first.access_key.starts_with("ASIA") && first.session_token.is_some());
+        assert_eq!(mint(now.plus_secs(5 * 3600)), first);
+        let second = mint(now.plus_secs(5 * 3600 + 1));
+        assert_ne!(second, first);
+        write_for_s3(&store, &paths).expect("written");
+        let file = paths.s3_credentials();
+        assert_eq!(fs::metadata(&file).expect("is there").permissions().mode() & 0o777, 0o600);
+        let read: S3Credentials = serde_json::from_slice(&fs::read(&file).expect("readable")).expect("JSON");
+        let mut keys: Vec<String> = read.credentials.into_iter().map(|credential| credential.access_key).collect();
+        keys.sort();
+        let mut expected = vec![first.access_key, second.access_key];
+        expected.sort();
+        assert_eq!(keys, expected);
+    }
+}

@@ -1,0 +1,374 @@
+//! Volumes are created, attached, detached and deleted. A volume is given back by an instance only when the instance is
+//! gone for good, so that its bytes never have two masters.
+//!
+//! A file without a record is closed and left: its record is lost, and its bytes may be all that somebody has.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use tokio::time::Instant;
+
+use super::{
+    errands::Errands,
+    runner::{Context, Progress, Reconciler},
+};
+use crate::{
+    drivers::DriverError,
+    model::{
+        instance::{Instance, InstanceState},
+        time::Timestamp,
+        volume::{Attachment, AttachmentState, Volume, VolumeState},
+    },
+    store::StoreError,
+};
+
+/// How often it is made sure that a guest has its devices: one that reboots by itself loses them.
+const ASSURE_EVERY: Duration = Duration::from_secs(10);
+/// Failed creations after which a volume is given up.
+const MOST_CREATIONS: u32 = 5;
+
+/// What is to be done about one volume.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    Create,
+    Delete,
+    /// Open it, and make it appear in the guest.
+    Attach,
+    /// The guest is off: it will get the device when it boots.
+    AttachLater,
+    /// Take it from the running guest, and close it.
+    Detach,
+    /// Close it: no guest has it.
+    Release,
+}
+
+/// What the next step of a volume is. `assured` says that this boot of the guest got the device a moment ago.
+#[must_use]
+pub fn decide(volume: &Volume, instance: Option<&Instance>, assured: bool) -> Option<Step> {
+    let Some(attachment) = &volume.attachment else {
+        return match volume.state {
+            VolumeState::Creating => Some(Step::Create),
+            VolumeState::Deleting => Some(Step::Delete),
+            // In use by nobody: a record that no step writes, made right all the same.
+            VolumeState::InUse => Some(Step::Release),
+            VolumeState::Available | VolumeState::Error => None,
+        };
+    };
+    match (attachment.state, instance.map(|instance| instance.state)) {
+        (_, None | Some(InstanceState::Terminated)) => Some(Step::Release),
+        // It goes, and lets go of everything; wait for it.
+        (_, Some(InstanceState::ShuttingDown)) => None,
+        (AttachmentState::Attaching, Some(InstanceState::Running)) => Some(Step::Attach),
+        (AttachmentState::Attached, Some(InstanceState::Running)) => (!assured).then_some(Step::Attach),
+        (AttachmentState::Detaching, Some(InstanceState::Running)) => Some(Step::Detach),
+        (AttachmentState::Attaching, Some(InstanceState::Stopped)) => Some(Step::AttachLater),
+        (AttachmentState::Detaching, Some(InstanceState::Stopped)) => Some(Step::Release),
+        // Between two states of the guest nothing is done to it.
+        (_, Some(InstanceState::Pending | InstanceState::Stopping)) => None,
+        (AttachmentState::Attached, Some(InstanceState::Stopped)) => None,
+    }
+}
+
+/// Which boot of which instance got a volume's device, and when.
+type Assured = BTreeMap<String, (String, Timestamp, Instant)>;
+
+/// Keeps volumes where the records say they are.
+#[derive(Default)]
+pub struct Volumes {
+    errands: Errands<Step>,
+    assured: Arc<Mutex<Assured>>,
+    /// Strays that were closed and named.
+    strays: BTreeSet<String>,
+    looked_for_strays: bool,
+}
+
+#[async_trait]
+impl Reconciler for Volumes {
+    fn name(&self) -> &'static str {
+        "volumes"
+    }
+
+    fn period(&self) -> Duration {
+        ASSURE_EVERY
+    }
+
+    async fn reconcile(&mut self, cx: &Context) -> anyhow::Result<Progress> {
+        if !self.looked_for_strays {
+            // Once: while the daemon runs, no record is lost.
+            self.looked_for_strays = true;
+            self.close_strays(cx).await?;
+        }
+        let (volumes, instances) = cx.store.read(|tx| (tx.list::<Volume>(), tx.list::<Instance>()))?;
+        for volume in &volumes {
+            let instance = volume
+                .attachment
+                .as_ref()
+                .and_then(|attachment| instances.iter().find(|instance| instance.id == attachment.instance_id));
+            let assured = instance.is_some_and(|instance| self.is_assured(&volume.id, instance));
+            if let Some(step) = decide(volume, instance.map(|instance| &**instance), assured) {
+                let (cx, assured) = (cx.clone(), Arc::clone(&self.assured));
+                let (volume, instance) = (Arc::clone(volume), instance.cloned());
+                let id = volume.id.clone();
+                self.errands.start(&id, step, move |failures| carry_out(cx, assured, volume, instance, step, failures));
+            }
+        }
+        self.errands.keep(&volumes.iter().map(|volume| volume.id.as_str()).collect());
+        Ok(self.errands.progress())
+    }
+}
+
+impl Volumes {
+    fn is_assured(&self, volume_id: &str, instance: &Instance) -> bool {
+        let assured = self.assured.lock().unwrap_or_else(PoisonError::into_inner);
+        assured.get(volume_id).is_some_and(|(id, boot, when)| {
+            *id == instance.id && *boot == instance.state_changed && when.elapsed() < ASSURE_EVERY
+        })
+    }
+
+    async fn close_strays(&mut self, cx: &Context) -> anyhow::Result<()> {
+        let existing = match cx.drivers.volumes.list().await {
+            Ok(existing) => existing,
+            Err(error) => {
+                tracing::warn!("{error}");
+                return Ok(());
+            }
+        };
+        let known: BTreeSet<String> =
+            cx.store.read(|tx| tx.list::<Volume>().iter().map(|volume| volume.id.clone()).collect())?;
+        for id in existing.difference(&known) {
+            if self.strays.insert(id.clone()) {
+                tracing::warn!(
+                    "the volume {id} has no record: it is left as it is, in {}",
+                    cx.paths.volumes().display()
+                );
+                if let Err(error) = cx.drivers.volumes.close(id).await {
+                    tracing::warn!("{error}");
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Takes the step and writes down what came of it. Tells whether it succeeded.
+async fn carry_out(
+    cx: Context,
+    assured: Arc<Mutex<Assured>>,
+    volume: Arc<Volume>,
+    instance: Option<Arc<Instance>>,
+    step: Step,
+    failures: u32,
+) -> bool {
+    let done = act(&cx, &volume, step).await;
+    if step == Step::Attach
+        && done.is_ok()
+        && let Some(instance) = &instance
+    {
+        let boot = (instance.id.clone(), instance.state_changed, Instant::now());
+        assured.lock().unwrap_or_else(PoisonError::into_inner).insert(volume.id.clone(), boot);
+    }
+    let written = cx.store.transact(|tx| {
+        let Some(current) = tx.get::<Volume>(&volume.id) else { return Ok::<_, StoreError>(()) };
+        match outcome(&current, &volume, step, &done, failures) {
+            Some(After::Changed(changed)) => tx.put(*changed),
+            Some(After::Gone) => tx.delete::<Volume>(&volume.id),
+            None => {}
+        }
+        Ok(())
+    });
+    if let Err(error) = &written {
+        tracing::error!("{error}");
+    }
+    if let Err(error) = &done {
+        tracing::warn!("{error}");
+    }
+    done.is_ok() && written.is_ok()
+}
+
+async fn act(cx: &Context, volume: &Volume, step: Step) -> Result<(), DriverError> {
+    let volumes = &cx.drivers.volumes;
+    match (step, &volume.attachment) {
+        (Step::Create, _) => volumes.create(&volume.id, volume.size_gib).await,
+        (Step::Delete, _) => volumes.delete(&volume.id).await,
+        (Step::Attach, Some(Attachment { instance_id, device, .. })) => {
+            let block_device = volumes.open(&volume.id).await?;
+            cx.drivers.instances.attach(instance_id, device, &volume.id, &block_device).await
+        }
+        (Step::Detach, Some(Attachment { instance_id, device, force, .. })) => {
+            cx.drivers.instances.detach(instance_id, device, &volume.id, *force).await?;
+            volumes.close(&volume.id).await
+        }
+        (Step::Release, _) => volumes.close(&volume.id).await,
+        (Step::AttachLater, _) | (Step::Attach | Step::Detach, None) => Ok(()),
+    }
+}
+
+#[derive(Debug, PartialEq)]
+enum After {
+    Changed(Box<Volume>),
+    Gone,
+}
+
+/// The record after the step; `None` where it stays as it is. The API may have changed it meanwhile: only what the step
+/// was about is written.
+fn outcome(
+    current: &Volume,
+    before: &Volume,
+    step: Step,
+    done: &Result<(), DriverError>,
+    failures: u32,
+) -> Option<After> {
+    let mut changed = current.clone();
+    match done {
+        Err(error) => {
+            changed.trouble = Some(error.to_string());
+            if step == Step::Create && failures + 1 >= MOST_CREATIONS && current.state == VolumeState::Creating {
+                changed.state = VolumeState::Error;
+            }
+        }
+        Ok(()) => {
+            changed.trouble = None;
+            let attached_as = |volume: &Volume| {
+                volume.attachment.as_ref().map(|attachment| (attachment.instance_id.clone(), attachment.state))
+            };
+            let still = current.state == before.state && attached_as(current) == attached_as(before);
+            match step {
+                Step::Create if still => changed.state = VolumeState::Available,
+                Step::Delete if still => return Some(After::Gone),
+                Step::Attach | Step::AttachLater if still => {
+                    if let Some(attachment) = &mut changed.attachment
+                        && attachment.state == AttachmentState::Attaching
+                    {
+                        attachment.state = AttachmentState::Attached;
+                        attachment.since = Timestamp::now();
+                    }
+                }
+                Step::Detach if still => {
+                    changed.attachment = None;
+                    changed.state = VolumeState::Available;
+                }
+                Step::Release => {
+                    // Whatever was asked for meanwhile, the instance has it no more.
+                    let gone = changed.attachment.take();
+                    let delete = gone.is_some_and(|attachment| {
+                        attachment.delete_on_termination && attachment.state != AttachmentState::Detaching
+                    });
+                    if changed.state == VolumeState::InUse {
+                        changed.state = if delete { VolumeState::Deleting } else { VolumeState::Available };
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+    (changed != *current).then(|| After::Changed(Box::new(changed)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::samples::instance, *};
+    use crate::model::tag::Tags;
+
+    fn volume(state: VolumeState, attachment: Option<AttachmentState>) -> Volume {
+        Volume {
+            id: "vol-1".to_owned(),
+            size_gib: 1,
+            zone: "PARTI00".to_owned(),
+            volume_type: "standard".to_owned(),
+            state,
+            created: Timestamp::now(),
+            attachment: attachment.map(|state| Attachment {
+                instance_id: "i-1".to_owned(),
+                device: "/dev/vdf".to_owned(),
+                state,
+                since: Timestamp::now(),
+                delete_on_termination: false,
+                force: false,
+            }),
+            client_token: None,
+            tags: Tags::new(),
+            trouble: None,
+        }
+    }
+
+    fn step(attachment: AttachmentState, state: Option<InstanceState>, assured: bool) -> Option<Step> {
+        let instance = state.map(|state| instance("i-1", state));
+        decide(&volume(VolumeState::InUse, Some(attachment)), instance.as_ref(), assured)
+    }
+
+    #[test]
+    fn a_volume_of_nobody_is_created_deleted_or_left() {
+        assert_eq!(decide(&volume(VolumeState::Creating, None), None, false), Some(Step::Create));
+        assert_eq!(decide(&volume(VolumeState::Deleting, None), None, false), Some(Step::Delete));
+        assert_eq!(decide(&volume(VolumeState::Available, None), None, false), None);
+        assert_eq!(decide(&volume(VolumeState::Error, None), None, false), None);
+    }
+
+    #[test]
+    fn a_running_guest_is_given_its_device_at_each_boot() {
+        use AttachmentState::{Attached, Attaching};
+        assert_eq!(step(Attaching, Some(InstanceState::Running), false), Some(Step::Attach));
+        assert_eq!(step(Attached, Some(InstanceState::Running), false), Some(Step::Attach));
+        assert_eq!(step(Attached, Some(InstanceState::Running), true), None);
+        assert_eq!(step(Attaching, Some(InstanceState::Stopped), false), Some(Step::AttachLater));
+        assert_eq!(step(Attached, Some(InstanceState::Stopped), false), None);
+    }
+
+    #[test]
+    fn a_volume_is_released_only_when_its_instance_is_gone_for_good() {
+        for attachment in [AttachmentState::Attaching, AttachmentState::Attached, AttachmentState::Detaching] {
+            assert_eq!(step(attachment, Some(InstanceState::ShuttingDown), false), None);
+            assert_eq!(step(attachment, Some(InstanceState::Terminated), false), Some(Step::Release));
+            assert_eq!(step(attachment, None, false), Some(Step::Release));
+        }
+    }
+
+    #[test]
+    fn detaching_goes_through_the_guest_only_while_it_runs() {
+        assert_eq!(step(AttachmentState::Detaching, Some(InstanceState::Running), true), Some(Step::Detach));
+        assert_eq!(step(AttachmentState::Detaching, Some(InstanceState::Stopped), true), Some(Step::Release));
+        assert_eq!(step(AttachmentState::Detaching, Some(InstanceState::Stopping), true), None);
+    }
+
+    #[test]
+    fn a_detachment_asked_for_while_attaching_is_not_overwritten() {
+        let before = volume(VolumeState::InUse, Some(AttachmentState::Attaching));
+        let current = volume(VolumeState::InUse, Some(AttachmentState::Detaching));
+        assert_eq!(outcome(&current, &before, Step::Attach, &Ok(()), 0), None);
+    }
+
+    #[test]
+    fn a_released_volume_is_available_or_goes_along_with_its_instance() {
+        let mut before = volume(VolumeState::InUse, Some(AttachmentState::Attached));
+        for (delete, state) in [(false, VolumeState::Available), (true, VolumeState::Deleting)] {
+            if let Some(attachment) = &mut before.attachment {
+                attachment.delete_on_termination = delete;
+            }
+            let Some(After::Changed(changed)) = outcome(&before, &before, Step::Release, &Ok(()), 0) else {
+                panic!("released");
+            };
+            assert_eq!((changed.state, changed.attachment), (state, None));
+        }
+    }
+
+    #[test]
+    fn a_volume_that_cannot_be_created_ends_in_error_with_the_cause() {
+        let creating = volume(VolumeState::Creating, None);
+        let refused = Err(DriverError::new("creating vol-1", "the disk is full"));
+        let Some(After::Changed(fourth)) = outcome(&creating, &creating, Step::Create, &refused, 3) else {
+            panic!("changed");
+        };
+        assert_eq!(fourth.state, VolumeState::Creating);
+        let Some(After::Changed(fifth)) = outcome(&fourth, &fourth, Step::Create, &refused, 4) else {
+            panic!("changed")
+        };
+        assert_eq!(
+            (fifth.state, fifth.trouble.as_deref()),
+            (VolumeState::Error, Some("creating vol-1: the disk is full"))
+        );
+    }
+}

@@ -1,0 +1,291 @@
+//! The HTTP front: which service, whose signature, which codec; then decode, run, encode. One request is one transaction.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use axum::{
+    Router,
+    body::{Body, Bytes},
+    extract::{DefaultBodyLimit, State},
+    http::{HeaderMap, Method, StatusCode, Uri, header},
+    response::Response,
+};
+
+use super::{
+    cbor, json, query,
+    sigv4::{self, AuthError},
+    value::{DecodeError, Node},
+    xml::{self, Dialect},
+};
+use crate::{
+    api::{
+        error::ApiError,
+        operation::{Caller, Observer, Service},
+    },
+    model::{id, identity::Credential, site::Site, time::Timestamp},
+    store::{Store, StoreError},
+};
+
+/// The largest body of a request: RunInstances with 16 KiB of user-data is far below.
+const BODY_LIMIT_BYTES: usize = 1024 * 1024;
+
+/// What the front serves.
+pub struct Front {
+    store: Arc<Store>,
+    services: Vec<Service>,
+    observer: Arc<dyn Observer>,
+}
+
+#[derive(Clone, Copy)]
+enum Codec {
+    Query,
+    Json,
+    Cbor,
+}
+
+impl Front {
+    #[must_use]
+    pub fn new(store: Arc<Store>, services: Vec<Service>, observer: Arc<dyn Observer>) -> Self {
+        Self { store, services, observer }
+    }
+
+    /// The router of the API, to be served on a socket.
+    pub fn router(self) -> Router {
+        Router::new().fallback(handle).layer(DefaultBodyLimit::max(BODY_LIMIT_BYTES)).with_state(Arc::new(self))
+    }
+
+    /// By path, as Eucalyptus has it; by the signature's scope, as an SDK without a path in its endpoint sends it.
+    fn service(&self, path: &str, signing_name: Option<&str>) -> Option<&Service> {
+        let by_path = path.strip_prefix("/services/").map(|rest| rest.trim_end_matches('/').to_ascii_lowercase());
+        match by_path {
+            Some(name) => {
+                let first = name.split('/').next().unwrap_or_default().to_owned();
+                self.services.iter().find(|service| service.paths.contains(&first.as_str()))
+            }
+            None => self.services.iter().find(|service| Some(service.signing_name) == signing_name),
+        }
+    }
+}
+
+async fn handle(State(front): State<Arc<Front>>, method: Method, uri: Uri, headers: HeaderMap, body: Bytes) -> Response {
+    let request_id = id::uuid();
+    // Store transactions wait for the disk; they must not hold up the sockets.
+    let outcome = tokio::task::spawn_blocking(move || {
+        let request = Request { method: &method, uri: &uri, headers: &headers, body: &body, request_id: &request_id };
+        front.answer(&request)
+    });
+    outcome.await.unwrap_or_else(|error| {
+        tracing::error!("answering a request: {error}");
+        respond(500, "text/plain", b"internal error\n".to_vec(), "")
+    })
+}
+
+struct Request<'a> {
+    method: &'a Method,
+    uri: &'a Uri,
+    headers: &'a HeaderMap,
+    body: &'a [u8],
+    request_id: &'a str,
+}
+
+impl Request<'_> {
+    fn header(&self, name: &str) -> &str {
+        self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+    }
+
+    /// Parameters of a query request: those of the URL and those of the form.
+    fn parameters(&self) -> Vec<(String, String)> {
+        let mut pairs = sigv4::parse_query(self.uri.query().unwrap_or_default());
+        if self.method == Method::POST && self.header("content-type").starts_with("application/x-www-form-urlencoded") {
+            pairs.extend(sigv4::parse_query(std::str::from_utf8(self.body).unwrap_or_default()));
+        }
+        pairs
+    }
+}
+
+impl Front {
+    fn answer(&self, request: &Request<'_>) -> Response {
+        let scope = sigv4::signing_service(request.headers, request.uri.query().unwrap_or_default());
+        let rpc_path = request.uri.path().rsplit_once("/service/").map(|(_, rest)| rest);
+        let target = request.header("x-amz-target");
+        let named_by_rpc = self.services.iter().find(|service| {
+            service.rpc_name.is_some_and(|name| {
+                target.strip_prefix(name).is_some_and(|rest| rest.starts_with('.'))
+                    || rpc_path.is_some_and(|rest| rest.split('/').next() == Some(name))
+            })
+        });
+        let Some(service) = named_by_rpc.or_else(|| self.service(request.uri.path(), scope.as_deref())) else {
+            let text = "There is no service at this path; see /services/{compute,AutoScaling,LoadBalancing,CloudWatch,Euare,Tokens}.\n";
+            return respond(404, "text/plain", text.into(), request.request_id);
+        };
+        let (codec, decoded) = match (rpc_path, target) {
+            (Some(rest), _) if service.rpc_name.is_some() => {
+                (Codec::Cbor, cbor::to_node(request.body).map(|node| (rest.rsplit('/').next().unwrap_or_default().to_owned(), node)))
+            }
+            (_, target) if !target.is_empty() && service.rpc_name.is_some() => {
+                (Codec::Json, json::to_node(request.body).map(|node| (target.rsplit('.').next().unwrap_or_default().to_owned(), node)))
+            }
+            _ => (Codec::Query, decode_query(request.parameters())),
+        };
+        let action = decoded.as_ref().map(|(action, _)| action.clone()).unwrap_or_default();
+        let outcome = self.authenticate(request, service).and_then(|credential| {
+            let (action, input) = decoded.map_err(|error| in_words_of(service, error))?;
+            self.run(service, &action, input, &credential, scope.as_deref())
+        });
+        match outcome {
+            Ok(output) => encode(service, codec, &action, &output, request.request_id),
+            Err(error) => {
+                tracing::debug!(service = service.signing_name, action, code = error.code, "{}", error.message);
+                encode_error(service, codec, &error, request.request_id)
+            }
+        }
+    }
+
+    fn authenticate(&self, request: &Request<'_>, service: &Service) -> Result<Credential, ApiError> {
+        let lookup = |access_key: &str| {
+            self.store
+                .read(|tx| tx.get::<Credential>(access_key).map(|credential| Credential::clone(&credential)))
+                .ok()
+                .flatten()
+        };
+        let verified = sigv4::verify(
+            &sigv4::SignedRequest {
+                method: request.method.as_str(),
+                path: request.uri.path(),
+                query: request.uri.query().unwrap_or_default(),
+                headers: request.headers,
+                body: request.body,
+            },
+            &|access_key| {
+                lookup(access_key).map(|credential| sigv4::Secret {
+                    secret_key: credential.secret_key,
+                    session_token: credential.session_token,
+                    expires_epoch_secs: credential.expires.map(|time| time.millis() / 1000),
+                })
+            },
+            Timestamp::now().millis() / 1000,
+        );
+        match verified {
+            Ok(verified) => lookup(&verified.access_key)
+                .ok_or_else(|| refusal(service, &AuthError::UnknownAccessKey(verified.access_key.clone()))),
+            Err(error) => Err(refusal(service, &error)),
+        }
+    }
+
+    fn run(
+        &self,
+        service: &Service,
+        action: &str,
+        input: Node,
+        credential: &Credential,
+        _scope: Option<&str>,
+    ) -> Result<Node, ApiError> {
+        let run = service.find(action)?;
+        self.store.transact(|tx| {
+            let site = tx
+                .get::<Site>(Site::KEY)
+                .ok_or_else(|| ApiError::from(StoreError::Commit("the cloud has no site record".to_owned())))?;
+            let caller = Caller {
+                account_id: credential.account_id.clone(),
+                principal_arn: credential.principal_arn.clone(),
+                principal_id: credential.principal_id.clone(),
+                access_key: credential.access_key.clone(),
+                region: site.region.clone(),
+                site: &site,
+                observer: &*self.observer,
+            };
+            run(input, tx, &caller)
+        })
+        .map_err(|error: ApiError| match (service.dialect, error.code.as_str()) {
+            // The query services have another word for what EC2 calls an invalid or missing parameter.
+            (Dialect::Query, "UnknownParameter" | "MissingParameter") => ApiError { code: "ValidationError".to_owned(), ..error },
+            _ => error,
+        })
+    }
+}
+
+fn in_words_of(service: &Service, error: DecodeError) -> ApiError {
+    let error = ApiError::from(error);
+    match service.dialect {
+        Dialect::Ec2 => error,
+        Dialect::Query => ApiError { code: "ValidationError".to_owned(), ..error },
+    }
+}
+
+/// The action and its parameters, without what belongs to the protocol and the signature.
+fn decode_query(parameters: Vec<(String, String)>) -> Result<(String, Node), DecodeError> {
+    const PROTOCOL: &[&str] = &[
+        "Version", "AWSAccessKeyId", "Signature", "SignatureMethod", "SignatureVersion", "Timestamp", "Expires", "SecurityToken",
+        "X-Amz-Algorithm", "X-Amz-Credential", "X-Amz-Date", "X-Amz-Expires", "X-Amz-SignedHeaders", "X-Amz-Signature",
+        "X-Amz-Security-Token", "Action",
+    ];
+    // CloudWatch has a parameter Timestamp of its own only below a list (`MetricData.member.1.Timestamp`).
+    let action = parameters.iter().find(|(name, _)| name == "Action").map(|(_, value)| value.clone());
+    let action = action.filter(|action| !action.is_empty()).ok_or_else(|| DecodeError::Missing("Action".to_owned()))?;
+    let rest: BTreeMap<String, String> = parameters.into_iter().filter(|(name, _)| !PROTOCOL.contains(&name.as_str())).collect();
+    Ok((action, query::to_node(rest)?))
+}
+
+/// Words and codes differ between EC2 and the others
+/// (<https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html>,
+/// <https://docs.aws.amazon.com/IAM/latest/APIReference/CommonErrors.html>).
+fn refusal(service: &Service, error: &AuthError) -> ApiError {
+    let ec2 = service.dialect == Dialect::Ec2;
+    let (code, status) = match error {
+        AuthError::Missing => (if ec2 { "AuthFailure" } else { "MissingAuthenticationToken" }, if ec2 { 401 } else { 403 }),
+        AuthError::Incomplete(_) => ("IncompleteSignature", 400),
+        AuthError::UnknownAccessKey(_) => (if ec2 { "AuthFailure" } else { "InvalidClientTokenId" }, if ec2 { 401 } else { 403 }),
+        AuthError::Mismatch => (if ec2 { "AuthFailure" } else { "SignatureDoesNotMatch" }, if ec2 { 401 } else { 403 }),
+        AuthError::Skewed { .. } | AuthError::Expired => ("RequestExpired", 400),
+        AuthError::InvalidToken => (if ec2 { "AuthFailure" } else { "InvalidClientTokenId" }, 403),
+        AuthError::TokenExpired => (if ec2 { "RequestExpired" } else { "ExpiredToken" }, 400),
+    };
+    ApiError::new(code, error.to_string()).status(status)
+}
+
+fn encode(service: &Service, codec: Codec, action: &str, output: &Node, request_id: &str) -> Response {
+    match codec {
+        Codec::Query => {
+            let body = xml::response(service.dialect, service.namespace, action, output, request_id);
+            respond(200, "text/xml;charset=UTF-8", body, request_id)
+        }
+        Codec::Json => respond(200, "application/x-amz-json-1.0", json::from_node(output), request_id),
+        Codec::Cbor => cbor_response(200, cbor::from_node(output), request_id),
+    }
+}
+
+fn encode_error(service: &Service, codec: Codec, error: &ApiError, request_id: &str) -> Response {
+    if matches!(codec, Codec::Query) {
+        let body = xml::error(service.dialect, service.namespace, &error.code, &error.message, error.is_senders(), request_id);
+        return respond(error.status, "text/xml;charset=UTF-8", body, request_id);
+    }
+    let node = Node::Map(vec![
+        ("__type".to_owned(), Node::Text(error.code.clone())),
+        ("message".to_owned(), Node::Text(error.message.clone())),
+    ]);
+    let mut response = match codec {
+        Codec::Cbor => cbor_response(error.status, cbor::from_node(&node), request_id),
+        _ => respond(error.status, "application/x-amz-json-1.0", json::from_node(&node), request_id),
+    };
+    // Clients that ask for it by `x-amzn-query-mode` find the query protocol's code here.
+    let fault = if error.is_senders() { "Sender" } else { "Receiver" };
+    if let Ok(value) = format!("{};{fault}", error.code).parse() {
+        response.headers_mut().insert("x-amzn-query-error", value);
+    }
+    response
+}
+
+fn cbor_response(status: u16, body: Vec<u8>, request_id: &str) -> Response {
+    let mut response = respond(status, "application/cbor", body, request_id);
+    response.headers_mut().insert("smithy-protocol", header::HeaderValue::from_static("rpc-v2-cbor"));
+    response
+}
+
+fn respond(status: u16, content_type: &'static str, body: Vec<u8>, request_id: &str) -> Response {
+    let mut response = Response::new(Body::from(body));
+    *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    response.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static(content_type));
+    if let Ok(value) = request_id.parse() {
+        response.headers_mut().insert("x-amzn-requestid", value);
+    }
+    response
+}

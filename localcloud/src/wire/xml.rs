@@ -1,0 +1,154 @@
+//! Nodes to XML: EC2 names a list's elements `item`, the other services `member`.
+
+use std::io::Write as _;
+
+use quick_xml::{
+    Writer,
+    events::{BytesEnd, BytesStart, BytesText, Event},
+};
+
+use super::value::Node;
+use crate::model::time::Timestamp;
+
+/// How a service writes its answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dialect {
+    /// `<RunInstancesResponse><requestId/>…`, lists of `item`.
+    Ec2,
+    /// `<CreateXResponse><CreateXResult>…</CreateXResult><ResponseMetadata/>`, lists of `member`.
+    Query,
+}
+
+/// The whole answer of an action that succeeded.
+#[must_use]
+pub fn response(dialect: Dialect, namespace: &str, action: &str, output: &Node, request_id: &str) -> Vec<u8> {
+    let mut body = Body::new(dialect);
+    let root = format!("{action}Response");
+    body.open(&root, Some(namespace));
+    match dialect {
+        Dialect::Ec2 => {
+            body.leaf("requestId", request_id);
+            body.fields(output);
+        }
+        Dialect::Query => {
+            body.element(&format!("{action}Result"), output);
+            body.open("ResponseMetadata", None);
+            body.leaf("RequestId", request_id);
+            body.close("ResponseMetadata");
+        }
+    }
+    body.close(&root);
+    body.finish()
+}
+
+/// The whole answer of an action that failed.
+#[must_use]
+pub fn error(dialect: Dialect, namespace: &str, code: &str, message: &str, sender_fault: bool, request_id: &str) -> Vec<u8> {
+    let mut body = Body::new(dialect);
+    match dialect {
+        Dialect::Ec2 => {
+            body.open("Response", None);
+            body.open("Errors", None);
+            body.open("Error", None);
+            body.leaf("Code", code);
+            body.leaf("Message", message);
+            body.close("Error");
+            body.close("Errors");
+            body.leaf("RequestID", request_id);
+            body.close("Response");
+        }
+        Dialect::Query => {
+            body.open("ErrorResponse", Some(namespace));
+            body.open("Error", None);
+            body.leaf("Type", if sender_fault { "Sender" } else { "Receiver" });
+            body.leaf("Code", code);
+            body.leaf("Message", message);
+            body.close("Error");
+            body.leaf("RequestId", request_id);
+            body.close("ErrorResponse");
+        }
+    }
+    body.finish()
+}
+
+struct Body {
+    writer: Writer<Vec<u8>>,
+    item: &'static str,
+}
+
+impl Body {
+    fn new(dialect: Dialect) -> Self {
+        let mut writer = Writer::new(Vec::with_capacity(1024));
+        writer.get_mut().extend_from_slice(b"<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");
+        Self { writer, item: if dialect == Dialect::Ec2 { "item" } else { "member" } }
+    }
+
+    fn event(&mut self, event: Event<'_>) {
+        self.writer.write_event(event).expect("writing to memory cannot fail");
+    }
+
+    fn open(&mut self, name: &str, namespace: Option<&str>) {
+        let mut start = BytesStart::new(name);
+        if let Some(namespace) = namespace {
+            start.push_attribute(("xmlns", namespace));
+        }
+        self.event(Event::Start(start));
+    }
+
+    fn close(&mut self, name: &str) {
+        self.event(Event::End(BytesEnd::new(name)));
+    }
+
+    fn leaf(&mut self, name: &str, text: &str) {
+        self.open(name, None);
+        // XML 1.0 has no form for most control characters; console output may hold them.
+        if text.chars().any(|c| c.is_control() && !matches!(c, '\n' | '\r' | '\t')) {
+            let clean: String = text.chars().filter(|c| !c.is_control() || matches!(c, '\n' | '\r' | '\t')).collect();
+            self.event(Event::Text(BytesText::new(&clean)));
+        } else {
+            self.event(Event::Text(BytesText::new(text)));
+        }
+        self.close(name);
+    }
+
+    fn element(&mut self, name: &str, node: &Node) {
+        match node {
+            Node::Null => {}
+            Node::Bool(value) => self.leaf(name, if *value { "true" } else { "false" }),
+            Node::Integer(value) => self.leaf(name, &value.to_string()),
+            Node::Float(value) => self.leaf(name, &value.to_string()),
+            Node::Text(text) => self.leaf(name, text),
+            Node::Blob(bytes) => {
+                use base64::Engine as _;
+                self.leaf(name, &base64::engine::general_purpose::STANDARD.encode(bytes));
+            }
+            Node::Timestamp(seconds) => self.leaf(name, &Timestamp::from_seconds(*seconds).to_string()),
+            Node::List(items) => {
+                self.open(name, None);
+                for item in items {
+                    self.element(self.item, item);
+                }
+                self.close(name);
+            }
+            Node::Map(_) => {
+                self.open(name, None);
+                self.fields(node);
+                self.close(name);
+            }
+        }
+    }
+
+    fn fields(&mut self, node: &Node) {
+        if let Node::Map(entries) = node {
+            for (name, value) in entries {
+                self.element(name, value);
+            }
+        }
+    }
+
+    fn finish(self) -> Vec<u8> {
+        let mut bytes = self.writer.into_inner();
+        bytes.write_all(b"\n").expect("writing to memory cannot fail");
+        bytes
+    }
+}

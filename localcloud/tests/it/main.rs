@@ -1,0 +1,15 @@
+//! The crate's integration tests: one binary, one file per subject.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+
+mod auto_scaling;
+mod cloudwatch;
+mod elb;
+mod fake_world;
+mod haproxy;
+mod iam;
+mod ec2;
+mod network;
+mod nspawn;
+mod object_storage;
+mod sandbox;
+mod volumes;
