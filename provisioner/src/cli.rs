@@ -1,0 +1,148 @@
+//! The command line: types only; the comments are the help.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::CloudKind;
+
+/// Brings IMAGE CRUD up on any EC2-compatible cloud, scales it, heals it and removes it
+///
+/// Data goes to stdout, progress to stderr. Exit codes: 0 done, 1 failed, 2 called wrongly, 3 not ready.
+#[derive(Debug, Parser)]
+#[command(name = "imagecrud-deploy", version, propagate_version = true, max_term_width = 100)]
+pub struct Cli {
+    /// Settings of every command.
+    #[command(flatten)]
+    pub global: GlobalOptions,
+    /// The command.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Settings of every command.
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Global options")]
+pub struct GlobalOptions {
+    /// Which cloud [default: local]
+    #[arg(long, global = true, value_enum, env = "IMAGECRUD_CLOUD")]
+    pub cloud: Option<CloudKind>,
+    /// The eucarc of a Eucalyptus cloud; read, never executed
+    #[arg(long, global = true, value_name = "EUCARC", env = "IMAGECRUD_CREDENTIALS")]
+    pub credentials: Option<PathBuf>,
+    /// The settings file [default: imagecrud.toml, if there is one]
+    #[arg(long, global = true, value_name = "FILE", env = "IMAGECRUD_CONFIG")]
+    pub config: Option<PathBuf>,
+    /// The stack's name [default: imagecrud]
+    #[arg(long, global = true, value_name = "NAME", env = "IMAGECRUD_STACK")]
+    pub stack: Option<String>,
+    /// Where the little that no cloud can tell is kept
+    #[arg(long, global = true, value_name = "DIR", env = "IMAGECRUD_STATE_DIR", default_value = ".imagecrud")]
+    pub state_dir: PathBuf,
+    /// The state directory of the local cloud
+    #[arg(
+        long,
+        global = true,
+        value_name = "DIR",
+        env = "LOCALCLOUD_STATE_DIR",
+        default_value = "/var/lib/localcloud"
+    )]
+    pub local_state_dir: PathBuf,
+    /// No spinners, even on a terminal
+    #[arg(long, global = true)]
+    pub no_progress: bool,
+    /// Errors only
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub quiet: bool,
+    /// Also the plan, what does not change, and timings
+    #[arg(short, long, global = true)]
+    pub verbose: bool,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Create what is missing, change what differs, wait until the gallery answers
+    Up(UpOptions),
+    /// Show every resource and the URL; exit 3 while anything is not ready
+    Status(StatusOptions),
+    /// Set how many web servers there are, and their bounds
+    Scale(ScaleOptions),
+    /// Remove the stack; the data volume and the bucket only with --delete-data
+    Teardown(TeardownOptions),
+    /// Check that everything needed is there, and print what the cloud can do
+    Doctor,
+}
+
+/// Options of `up`.
+#[derive(Clone, Debug, Default, Args)]
+pub struct UpOptions {
+    /// Print where the time went
+    #[arg(long)]
+    pub timings: bool,
+    /// The app's binary [default: imagecrud beside this program]
+    #[arg(long, value_name = "FILE", env = "IMAGECRUD_BUNDLE")]
+    pub bundle: Option<PathBuf>,
+    /// The image of all VMs
+    #[arg(long, value_name = "ID", env = "IMAGECRUD_IMAGE")]
+    pub image: Option<String>,
+    /// The zone of the data volume and the database VM
+    #[arg(long, value_name = "ZONE", env = "IMAGECRUD_ZONE")]
+    pub zone: Option<String>,
+}
+
+/// Options of `status`.
+#[derive(Clone, Debug, Default, Args)]
+pub struct StatusOptions {
+    /// As JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Options of `scale`.
+#[derive(Clone, Debug, Default, Args)]
+pub struct ScaleOptions {
+    /// How many web servers
+    #[arg(value_name = "N", conflicts_with = "desired", required_unless_present_any = ["min", "max", "desired"])]
+    pub count: Option<u32>,
+    /// Fewest
+    #[arg(long)]
+    pub min: Option<u32>,
+    /// Most
+    #[arg(long)]
+    pub max: Option<u32>,
+    /// How many now
+    #[arg(long)]
+    pub desired: Option<u32>,
+}
+
+/// Options of `teardown`.
+#[derive(Clone, Debug, Default, Args)]
+pub struct TeardownOptions {
+    /// Do it; without, it is only shown what would go
+    #[arg(long)]
+    pub yes: bool,
+    /// Also the data volume and the bucket, with every row and picture
+    #[arg(long)]
+    pub delete_data: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn scale_wants_a_number_or_bounds() {
+        assert!(Cli::try_parse_from(["imagecrud-deploy", "scale"]).is_err());
+        assert!(Cli::try_parse_from(["imagecrud-deploy", "scale", "3"]).is_ok());
+        assert!(Cli::try_parse_from(["imagecrud-deploy", "scale", "--min", "1", "--max", "4"]).is_ok());
+        assert!(Cli::try_parse_from(["imagecrud-deploy", "scale", "3", "--desired", "4"]).is_err());
+    }
+}

@@ -1,0 +1,180 @@
+//! The cloud as the resources see it: one client per API, what it can do, and the names and tags that make
+//! a thing ours. Which cloud it is can be told from nothing in here.
+
+use crate::cloud::capabilities::Capabilities;
+use crate::cloud::clients::{Clients, Endpoints};
+use crate::cloud::retry::CloudError;
+use crate::resource::{CloudResult, ResourceKey};
+
+/// What a cloud can do, found by asking it.
+pub mod capabilities;
+/// SDK clients for an AWS region or for a cloud described by an eucarc.
+pub mod clients;
+/// Reads eucarc files without executing them.
+pub mod eucarc;
+/// Looks for everything that carries the stack's tag.
+pub mod leftovers;
+/// Starting and stopping the local cloud, which is all that is known about it.
+pub mod local;
+/// What an error means.
+pub mod retry;
+/// Where in the cloud the stack goes: network, zone, image.
+pub mod site;
+
+/// The tag that says whose a thing is.
+pub const STACK_TAG: &str = "imagecrud:stack";
+/// The tag that says which resource of the stack a thing is.
+pub const RESOURCE_TAG: &str = "imagecrud:resource";
+
+/// A connection to the cloud on behalf of one stack.
+pub struct Cloud {
+    /// EC2: instances, volumes, groups, templates.
+    pub ec2: aws_sdk_ec2::Client,
+    /// Elastic Load Balancing (classic).
+    pub elb: aws_sdk_elasticloadbalancing::Client,
+    /// Auto Scaling.
+    pub autoscaling: aws_sdk_autoscaling::Client,
+    /// CloudWatch.
+    pub cloudwatch: aws_sdk_cloudwatch::Client,
+    /// IAM.
+    pub iam: aws_sdk_iam::Client,
+    /// S3 or Walrus.
+    pub s3: aws_sdk_s3::Client,
+    /// HTTP as a browser would.
+    pub http: reqwest::Client,
+    /// Addresses and region.
+    pub endpoints: Endpoints,
+    /// The stack's name, also the value of its tag.
+    pub stack: String,
+    /// The stack's random id.
+    pub stack_id: String,
+    /// What this cloud can do.
+    pub capabilities: Capabilities,
+}
+
+impl Cloud {
+    /// Binds clients to a stack.
+    pub fn new(clients: Clients, stack: &str, stack_id: &str, capabilities: Capabilities) -> Self {
+        let Clients { ec2, elb, autoscaling, cloudwatch, iam, s3, http, endpoints } = clients;
+        Self {
+            ec2,
+            elb,
+            autoscaling,
+            cloudwatch,
+            iam,
+            s3,
+            http,
+            endpoints,
+            stack: stack.to_owned(),
+            stack_id: stack_id.to_owned(),
+            capabilities,
+        }
+    }
+
+    /// A name in the stack, for what is told apart by name alone: `imagecrud-web`.
+    pub fn name(&self, name: &str) -> String {
+        format!("{}-{name}", self.stack)
+    }
+
+    /// As `name`, but for IAM, whose names are shared by all regions of an account.
+    pub fn regional_name(&self, name: &str) -> String {
+        format!("{}-{}-{name}", self.stack, self.endpoints.region)
+    }
+
+    /// The stack's bucket.
+    pub fn bucket(&self) -> String {
+        bucket_name(&self.stack, &self.stack_id)
+    }
+
+    /// The tags of a resource, for creates that take tags.
+    pub fn tag_specification(
+        &self,
+        kind: aws_sdk_ec2::types::ResourceType,
+        key: &ResourceKey,
+    ) -> Option<aws_sdk_ec2::types::TagSpecification> {
+        self.capabilities.tags_at_creation.then(|| {
+            aws_sdk_ec2::types::TagSpecification::builder()
+                .resource_type(kind)
+                .set_tags(Some(self.ec2_tags(key)))
+                .build()
+        })
+    }
+
+    /// The tags of a resource for EC2, with a `Name` for people's consoles.
+    pub fn ec2_tags(&self, key: &ResourceKey) -> Vec<aws_sdk_ec2::types::Tag> {
+        [(STACK_TAG, self.stack.clone()), (RESOURCE_TAG, key.to_string()), ("Name", self.name(key.name()))]
+            .into_iter()
+            .map(|(name, value)| aws_sdk_ec2::types::Tag::builder().key(name).value(value).build())
+            .collect()
+    }
+
+    /// Tags something right after its creation where the cloud takes no tags at creation.
+    pub async fn tag_afterwards(&self, id: &str, key: &ResourceKey) -> CloudResult<()> {
+        if !self.capabilities.tags_at_creation {
+            self.ec2.create_tags().resources(id).set_tags(Some(self.ec2_tags(key))).send().await?;
+        }
+        Ok(())
+    }
+
+    /// The filters that find a resource by its tags.
+    pub fn ec2_filters(&self, key: &ResourceKey) -> Vec<aws_sdk_ec2::types::Filter> {
+        [(STACK_TAG, self.stack.as_str()), (RESOURCE_TAG, key.as_str())]
+            .into_iter()
+            .map(|(name, value)| {
+                aws_sdk_ec2::types::Filter::builder().name(format!("tag:{name}")).values(value).build()
+            })
+            .collect()
+    }
+
+    /// Refuses what has our name and another stack's tag. Without any tags (an API that has none) the name decides.
+    pub fn check_ours<'t>(&self, what: &str, tags: impl IntoIterator<Item = (&'t str, &'t str)>) -> CloudResult<()> {
+        let mut some = false;
+        for (name, value) in tags {
+            if name == STACK_TAG {
+                return if value == self.stack {
+                    Ok(())
+                } else {
+                    Err(CloudError::with_hint(
+                        format!("{what} belongs to the stack {value}"),
+                        "choose another name with --stack",
+                    ))
+                };
+            }
+            some = true;
+        }
+        if some {
+            return Err(CloudError::with_hint(
+                format!("{what} is there already and is not this stack's"),
+                "choose another name with --stack, or remove it",
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// The name of a stack's bucket.
+pub fn bucket_name(stack: &str, stack_id: &str) -> String {
+    format!("{stack}-{stack_id}")
+}
+
+/// Finds the id of a stack again by the marker in its bucket, when there is no state file.
+pub async fn recover_stack_id(s3: &aws_sdk_s3::Client, stack: &str) -> CloudResult<Option<String>> {
+    let prefix = format!("{stack}-");
+    let listing = s3.list_buckets().send().await?;
+    for bucket in listing.buckets() {
+        let Some(stack_id) = bucket.name().and_then(|name| name.strip_prefix(&prefix)) else { continue };
+        let marker = s3
+            .get_object()
+            .bucket(bucket_name(stack, stack_id))
+            .key(crate::resources::bucket_object::MARKER_KEY)
+            .send()
+            .await;
+        let Ok(marker) = marker else { continue }; // someone else's bucket, or one without a marker
+        let Ok(body) = marker.body.collect().await else { continue };
+        let Ok(json) = serde_json::from_slice::<serde_json::Value>(&body.into_bytes()) else { continue };
+        if json["stack"] == stack && json["stack_id"] == stack_id {
+            return Ok(Some(stack_id.to_owned()));
+        }
+    }
+    Ok(None)
+}

@@ -1,0 +1,220 @@
+//! SDK clients, for AWS by the usual chain or for any cloud described by an eucarc.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_config::retry::RetryConfig;
+use aws_config::timeout::TimeoutConfig;
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_sdk_s3::config::{Credentials, RequestChecksumCalculation, ResponseChecksumValidation};
+
+use crate::cloud::eucarc::Eucarc;
+use crate::error::Failure;
+
+/// The addresses that others than us need, and the region.
+#[derive(Clone, Debug, Default)]
+pub struct Endpoints {
+    /// The region's name, as it stands in signatures.
+    pub region: String,
+    /// EC2's address, for people; empty for AWS's own.
+    pub ec2: String,
+    /// S3 as the VMs reach it, without a slash at the end.
+    pub s3_for_vms: String,
+    /// S3 as browsers reach it, where that is another address.
+    pub s3_for_browsers: String,
+    /// Whether buckets stand in the path rather than in the host name.
+    pub s3_path_style: bool,
+    /// What CreateBucket has to say about the place, where it must.
+    pub s3_location: Option<String>,
+}
+
+/// One client per API.
+#[derive(Clone)]
+pub struct Clients {
+    /// EC2.
+    pub ec2: aws_sdk_ec2::Client,
+    /// Classic load balancers.
+    pub elb: aws_sdk_elasticloadbalancing::Client,
+    /// Auto Scaling.
+    pub autoscaling: aws_sdk_autoscaling::Client,
+    /// CloudWatch.
+    pub cloudwatch: aws_sdk_cloudwatch::Client,
+    /// IAM.
+    pub iam: aws_sdk_iam::Client,
+    /// S3.
+    pub s3: aws_sdk_s3::Client,
+    /// Plain HTTP.
+    pub http: reqwest::Client,
+    /// Addresses.
+    pub endpoints: Endpoints,
+}
+
+fn timeouts() -> TimeoutConfig {
+    TimeoutConfig::builder().connect_timeout(Duration::from_secs(3)).read_timeout(Duration::from_secs(60)).build()
+}
+
+/// Clients for a region of AWS.
+pub async fn for_aws(region: Option<&str>, profile: Option<&str>) -> Result<Clients, Failure> {
+    let mut loader = aws_config::defaults(BehaviorVersion::latest())
+        .retry_config(RetryConfig::standard().with_max_attempts(6))
+        .timeout_config(timeouts());
+    if let Some(region) = region {
+        loader = loader.region(Region::new(region.to_owned()));
+    }
+    if let Some(profile) = profile {
+        loader = loader.profile_name(profile);
+    }
+    let config = loader.load().await;
+    let Some(region) = config.region().map(ToString::to_string) else {
+        return Err(Failure::new("choosing the region", "none is set")
+            .hint("set AWS_REGION, a region in your AWS profile, or cloud.region in imagecrud.toml"));
+    };
+    let endpoints = Endpoints {
+        ec2: String::new(),
+        s3_for_vms: format!("https://s3.{region}.amazonaws.com"),
+        s3_for_browsers: String::new(),
+        s3_path_style: false,
+        // us-east-1 is the one region that must not be named.
+        // https://docs.aws.amazon.com/AmazonS3/latest/API/API_CreateBucketConfiguration.html
+        s3_location: (region != "us-east-1").then(|| region.clone()),
+        region,
+    };
+    Ok(Clients {
+        ec2: aws_sdk_ec2::Client::new(&config),
+        elb: aws_sdk_elasticloadbalancing::Client::new(&config),
+        autoscaling: aws_sdk_autoscaling::Client::new(&config),
+        cloudwatch: aws_sdk_cloudwatch::Client::new(&config),
+        iam: aws_sdk_iam::Client::new(&config),
+        s3: aws_sdk_s3::Client::new(&config),
+        http: http_client()?,
+        endpoints,
+    })
+}
+
+/// Clients for the cloud of an eucarc.
+pub async fn for_eucarc(eucarc: &Eucarc, region: Option<&str>) -> Result<Clients, Failure> {
+    let credentials = Credentials::new(
+        eucarc.require(&["AWS_ACCESS_KEY_ID", "AWS_ACCESS_KEY", "EC2_ACCESS_KEY"])?,
+        eucarc.require(&["AWS_SECRET_ACCESS_KEY", "AWS_SECRET_KEY", "EC2_SECRET_KEY"])?,
+        eucarc.first(&["AWS_SECURITY_TOKEN"]).map(str::to_owned),
+        None,
+        "eucarc",
+    );
+    // Eucalyptus does not compare the region in a signature with anything.
+    let region = region.or_else(|| eucarc.first(&["AWS_AUTH_REGION"])).unwrap_or("eucalyptus").to_owned();
+    let config: SdkConfig = aws_config::defaults(BehaviorVersion::latest())
+        .credentials_provider(credentials)
+        .region(Region::new(region.clone()))
+        .retry_config(RetryConfig::standard().with_max_attempts(4))
+        .timeout_config(timeouts())
+        .load()
+        .await;
+    let s3_url = eucarc.require(&["S3_URL"])?;
+    let ec2_url = eucarc.require(&["EC2_URL"])?;
+    let endpoints = Endpoints {
+        ec2: ec2_url.to_owned(),
+        s3_for_vms: trimmed(eucarc.first(&["S3_VM_URL"]).unwrap_or(s3_url)),
+        s3_for_browsers: trimmed(eucarc.first(&["S3_PUBLIC_URL"]).unwrap_or(s3_url)),
+        s3_path_style: true,
+        s3_location: None,
+        region,
+    };
+    let s3 = aws_sdk_s3::config::Builder::from(&config)
+        // The SDK glues the bucket to the last segment of a path that does not end in a slash.
+        .endpoint_url(format!("{}/", trimmed(s3_url)))
+        .force_path_style(true)
+        // Walrus knows no CRC32 checksums.
+        .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
+        .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
+        .build();
+    Ok(Clients {
+        ec2: aws_sdk_ec2::Client::from_conf(aws_sdk_ec2::config::Builder::from(&config).endpoint_url(ec2_url).build()),
+        elb: aws_sdk_elasticloadbalancing::Client::from_conf(
+            aws_sdk_elasticloadbalancing::config::Builder::from(&config)
+                .endpoint_url(eucarc.require(&["AWS_ELB_URL"])?)
+                .build(),
+        ),
+        autoscaling: aws_sdk_autoscaling::Client::from_conf(
+            aws_sdk_autoscaling::config::Builder::from(&config)
+                .endpoint_url(eucarc.require(&["AWS_AUTO_SCALING_URL"])?)
+                .build(),
+        ),
+        cloudwatch: aws_sdk_cloudwatch::Client::from_conf(
+            aws_sdk_cloudwatch::config::Builder::from(&config)
+                .endpoint_url(eucarc.require(&["AWS_CLOUDWATCH_URL"])?)
+                .build(),
+        ),
+        iam: aws_sdk_iam::Client::from_conf(
+            aws_sdk_iam::config::Builder::from(&config)
+                .endpoint_url(eucarc.require(&["AWS_IAM_URL", "EUARE_URL"])?)
+                .build(),
+        ),
+        s3: aws_sdk_s3::Client::from_conf(s3),
+        http: http_client()?,
+        endpoints,
+    })
+}
+
+fn trimmed(url: &str) -> String {
+    url.trim_end_matches('/').to_owned()
+}
+
+/// A client for plain HTTP that follows RFC 6761: names under `.localhost` are this machine, whatever the
+/// system's resolver says, and never behind a proxy. Elsewhere `http_proxy` and `no_proxy` count, as for curl.
+pub fn http_client() -> Result<reqwest::Client, Failure> {
+    let fail = |error: reqwest::Error| Failure::new("setting up the HTTP client", error);
+    let mut builder = reqwest::Client::builder()
+        .dns_resolver(Arc::new(LocalhostAware))
+        .connect_timeout(Duration::from_secs(2))
+        .timeout(Duration::from_secs(4))
+        .no_proxy();
+    if let Ok(proxy) = std::env::var("http_proxy") {
+        let direct = format!("localhost,127.0.0.0/8,{}", std::env::var("no_proxy").unwrap_or_default());
+        let proxy = reqwest::Proxy::http(proxy).map_err(fail)?;
+        builder = builder.proxy(proxy.no_proxy(reqwest::NoProxy::from_string(&direct)));
+    }
+    builder.build().map_err(fail)
+}
+
+struct LocalhostAware;
+
+impl reqwest::dns::Resolve for LocalhostAware {
+    fn resolve(&self, name: reqwest::dns::Name) -> reqwest::dns::Resolving {
+        Box::pin(async move {
+            let host = name.as_str();
+            if is_localhost(host) {
+                let here: reqwest::dns::Addrs = Box::new(std::iter::once(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))));
+                return Ok(here);
+            }
+            let addresses: Vec<SocketAddr> = tokio::net::lookup_host((host, 0)).await?.collect();
+            Ok(Box::new(addresses.into_iter()) as reqwest::dns::Addrs)
+        })
+    }
+}
+
+/// Whether a host name is this machine by RFC 6761.
+pub fn is_localhost(host: &str) -> bool {
+    host == "localhost" || host.ends_with(".localhost")
+}
+
+/// Whether an address is served on this machine's loopback.
+pub fn is_loopback(url: &str) -> bool {
+    reqwest::Url::parse(url).ok().and_then(|url| url.host_str().map(str::to_owned)).is_some_and(|host| {
+        is_localhost(&host) || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_under_localhost_are_this_machine() {
+        assert!(is_localhost("imagecrud-1.elb.localhost"));
+        assert!(!is_localhost("localhost.example.com"));
+        assert!(is_loopback("http://127.0.0.1:8773/services/compute"));
+        assert!(!is_loopback("http://10.0.0.1:8773/"));
+        assert!(!is_loopback(""));
+    }
+}

@@ -1,0 +1,301 @@
+//! What an error of the cloud means for us, in one place: missing (or not visible yet), refused for now,
+//! a token that is spent, an action that this cloud lacks, or a reason to stop.
+//!
+//! Transport errors, throttling and 5xx are retried by the SDK itself before they come here.
+
+use aws_sdk_ec2::config::http::HttpResponse;
+use aws_sdk_ec2::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+
+/// A failed call, flattened out of the SDK's many error types.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum CloudError {
+    /// The cloud answered no.
+    #[error("{message} ({code})")]
+    Api {
+        /// The error code of the API, or `HTTP <status>` where it sent none.
+        code: String,
+        /// The cloud's own words.
+        message: String,
+        /// The HTTP status.
+        status: u16,
+    },
+    /// The cloud did not answer.
+    #[error("no answer: {0}")]
+    Transport(String),
+    /// Something of our own.
+    #[error("{message}")]
+    Other {
+        /// A sentence.
+        message: String,
+        /// What the user can do.
+        hint: Option<String>,
+    },
+    /// The client token belongs to an instance that is gone; a new generation is needed.
+    #[error("the client token belongs to {0}, which is gone")]
+    TokenSpent(String),
+}
+
+/// What to do about an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
+    /// Gone when deleting, not yet visible right after a create.
+    Missing,
+    /// Will be allowed later: something still depends on it, or a state has to pass.
+    RefusedForNow,
+    /// Ask again with a new token.
+    TokenSpent,
+    /// This cloud does not have the action or parameter.
+    Unsupported,
+    /// Wrong or insufficient credentials.
+    Denied,
+    /// No use in trying again.
+    Stop,
+}
+
+const REFUSED_FOR_NOW: &[&str] = &[
+    "DependencyViolation",
+    "VolumeInUse",
+    "ResourceInUse",
+    "ResourceInUseFault",
+    "DeleteConflict",
+    "IncorrectState",
+    "IncorrectInstanceState",
+    "InvalidGroup.InUse",
+    "ScalingActivityInProgress",
+    "ScalingActivityInProgressFault",
+    "ResourceContention",
+    "ResourceContentionFault",
+    "OperationAborted",
+    "OperationNotPermitted.InUse",
+    "BucketNotEmpty",
+    "Throttling",
+    "ThrottlingException",
+    "RequestLimitExceeded",
+    "TooManyRequests",
+    "SlowDown",
+    "ServiceUnavailable",
+    "Unavailable",
+    "ConcurrentModification",
+    "ConcurrentModificationException",
+];
+
+const MISSING: &[&str] = &[
+    "NotFound",
+    "NoSuchEntity",
+    "NoSuchKey",
+    "NoSuchBucket",
+    "LoadBalancerNotFound",
+    "AccessPointNotFound",
+    "ResourceNotFound",
+    "ResourceNotFoundException",
+    "InvalidLaunchTemplateName.NotFoundException",
+    "InvalidLaunchTemplateId.VersionNotFound",
+];
+
+const UNSUPPORTED: &[&str] = &[
+    "InvalidAction",
+    "UnsupportedOperation",
+    "UnknownOperation",
+    "UnknownOperationException",
+    "NotImplemented",
+    "NotSupported",
+    "UnknownParameter",
+    "MethodNotAllowed",
+    "UnsupportedOperationException",
+];
+
+const DENIED: &[&str] = &[
+    "AuthFailure",
+    "UnauthorizedOperation",
+    "AccessDenied",
+    "AccessDeniedException",
+    "InvalidClientTokenId",
+    "InvalidAccessKeyId",
+    "SignatureDoesNotMatch",
+    "ExpiredToken",
+    "RequestExpired",
+    "UnrecognizedClientException",
+    "NotAuthorized",
+];
+
+/// Decides by code, and by the words only where AWS uses one code for everything.
+pub fn classify(error: &CloudError) -> Class {
+    let (code, message, status) = match error {
+        CloudError::Api { code, message, status } => (code.as_str(), message.as_str(), *status),
+        CloudError::TokenSpent(_) => return Class::TokenSpent,
+        CloudError::Transport(_) | CloudError::Other { .. } => return Class::Stop,
+    };
+    if REFUSED_FOR_NOW.contains(&code) {
+        return Class::RefusedForNow;
+    }
+    if MISSING.contains(&code) || code.ends_with(".NotFound") {
+        return Class::Missing;
+    }
+    if UNSUPPORTED.contains(&code) {
+        return Class::Unsupported;
+    }
+    if DENIED.contains(&code) {
+        return Class::Denied;
+    }
+    // Auto Scaling says ValidationError for a group, template, profile or load balancer that it cannot see
+    // (yet), and EC2 says InvalidParameterValue for an instance profile made seconds ago.
+    // https://docs.aws.amazon.com/autoscaling/ec2/userguide/ts-as-launch-template.html
+    let words = message.to_ascii_lowercase();
+    let says_missing = words.contains("not found") || words.contains("does not exist") || words.contains("no such");
+    if matches!(code, "ValidationError" | "InvalidParameterValue")
+        && (says_missing || words.contains("instance profile"))
+    {
+        return Class::Missing;
+    }
+    match status {
+        404 => Class::Missing,
+        405 | 501 => Class::Unsupported,
+        401 | 403 => Class::Denied,
+        429 | 503 => Class::RefusedForNow,
+        _ => Class::Stop,
+    }
+}
+
+impl CloudError {
+    /// A sentence of our own.
+    pub fn other(message: impl Into<String>) -> Self {
+        Self::Other { message: message.into(), hint: None }
+    }
+
+    /// A sentence of our own, with what the user can do.
+    pub fn with_hint(message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self::Other { message: message.into(), hint: Some(hint.into()) }
+    }
+
+    /// The class of this error.
+    pub fn class(&self) -> Class {
+        classify(self)
+    }
+
+    /// The API's code, empty where the error is not the API's.
+    pub fn code(&self) -> &str {
+        match self {
+            Self::Api { code, .. } => code,
+            _ => "",
+        }
+    }
+
+    /// Whether the effect of the call is unknown.
+    pub fn answer_lost(&self) -> bool {
+        matches!(self, Self::Transport(_)) || matches!(self, Self::Api { status, .. } if *status >= 500)
+    }
+
+    /// What the user can do about it, where that follows from the error alone.
+    pub fn hint(&self) -> Option<String> {
+        match (self, self.class()) {
+            (Self::Other { hint, .. }, _) => hint.clone(),
+            (Self::Transport(_), _) => {
+                Some("is the cloud running and its address right? `imagecrud-deploy doctor` looks".to_owned())
+            }
+            (_, Class::Denied) => Some(
+                "the cloud does not accept these credentials for this; see `imagecrud-deploy doctor`, \
+                 --credentials and --cloud"
+                    .to_owned(),
+            ),
+            (_, Class::Unsupported) => {
+                Some("this cloud lacks the action; `imagecrud-deploy doctor` prints what it has".to_owned())
+            }
+            _ => None,
+        }
+    }
+}
+
+impl<E> From<SdkError<E, HttpResponse>> for CloudError
+where
+    E: ProvideErrorMetadata + std::error::Error + 'static,
+{
+    fn from(error: SdkError<E, HttpResponse>) -> Self {
+        tracing::trace!(error = %DisplayErrorContext(&error), "a call failed");
+        let status = error.raw_response().map_or(0, |response| response.status().as_u16());
+        match &error {
+            SdkError::ServiceError(context) => {
+                let metadata = context.err().meta();
+                Self::Api {
+                    code: metadata.code().map_or_else(|| format!("HTTP {status}"), str::to_owned),
+                    message: metadata.message().unwrap_or("the cloud gave no reason").trim().to_owned(),
+                    status,
+                }
+            }
+            SdkError::ResponseError(_) => {
+                Self::Api { code: format!("HTTP {status}"), message: "the answer could not be read".to_owned(), status }
+            }
+            other => Self::Transport(innermost(other)),
+        }
+    }
+}
+
+/// The last cause says most ("Connection refused"); those around it are the SDK's layers.
+fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut cause = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    cause.to_string()
+}
+
+/// Turns "it is not there" into `None`.
+pub fn found<T>(result: Result<T, CloudError>) -> Result<Option<T>, CloudError> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(error) if error.class() == Class::Missing => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Turns "it is not there" and "this cloud has no such thing" into success.
+pub fn gone<T>(result: Result<T, CloudError>) -> Result<(), CloudError> {
+    match result {
+        Ok(_) => Ok(()),
+        Err(error) if matches!(error.class(), Class::Missing | Class::Unsupported) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn api(code: &str, message: &str) -> CloudError {
+        CloudError::Api { code: code.to_owned(), message: message.to_owned(), status: 400 }
+    }
+
+    #[test]
+    fn every_class_is_told_by_its_code() {
+        for (code, class) in [
+            ("InvalidVolume.NotFound", Class::Missing),
+            ("NoSuchEntity", Class::Missing),
+            ("DependencyViolation", Class::RefusedForNow),
+            ("VolumeInUse", Class::RefusedForNow),
+            ("RequestLimitExceeded", Class::RefusedForNow),
+            ("InvalidAction", Class::Unsupported),
+            ("AuthFailure", Class::Denied),
+            ("IdempotentParameterMismatch", Class::Stop),
+            ("InsufficientInstanceCapacity", Class::Stop),
+        ] {
+            assert_eq!(api(code, "words").class(), class, "{code}");
+        }
+    }
+
+    #[test]
+    fn auto_scaling_says_missing_in_words_only() {
+        let error = api("ValidationError", "AutoScalingGroup name not found - imagecrud-web");
+        assert_eq!(error.class(), Class::Missing);
+        assert_eq!(api("ValidationError", "min must not exceed max").class(), Class::Stop);
+        let error = api(
+            "InvalidParameterValue",
+            "Value (x) for parameter iamInstanceProfile.name is invalid. Invalid IAM Instance Profile name",
+        );
+        assert_eq!(error.class(), Class::Missing);
+    }
+
+    #[test]
+    fn a_lost_answer_is_told_from_a_refusal() {
+        assert!(CloudError::Transport("Connection reset".to_owned()).answer_lost());
+        assert!(!api("VolumeInUse", "no").answer_lost());
+    }
+}

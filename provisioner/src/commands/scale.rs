@@ -1,0 +1,120 @@
+//! `scale`: the group's bounds and number, kept as intent for later `up`s.
+
+use crate::cli::ScaleOptions;
+use crate::cloud::retry::CloudError;
+use crate::commands::{Session, WhenStopped};
+use crate::config::check_bounds;
+use crate::converge::{Walk, wait_until_ready};
+use crate::error::{Exit, Failure};
+use crate::interrupt::Interrupt;
+use crate::resource::{Attributes, Changes, Outputs, Phase};
+use crate::resources::{auto_scaling_group, keys};
+use crate::state::{self, ScaleBounds, StateFile};
+
+/// Runs it.
+pub async fn run(session: Session, options: ScaleOptions) -> Result<Exit, Failure> {
+    let lock = state::lock(&session.global.state_dir, session.config.stack())?;
+    let Some(clients) = session.clients(WhenStopped::Leave).await? else {
+        return Err(Failure::new("scaling", "the local cloud does not run").hint("`imagecrud-deploy up` starts it"));
+    };
+    let (cloud, state) = session.connect(clients).await?;
+    let resources = session.declaration(&cloud, &state);
+    let Some(group) = resources.iter().find(|resource| resource.key() == keys::auto_scaling_group()) else {
+        return Err(Failure::new("scaling", "the stack declares no group"));
+    };
+    let fail = |error: CloudError| Failure::cloud("scaling the group", &error);
+    let observed = group.find(&cloud).await.map_err(fail)?;
+    let Some(observed) = observed.filter(|observed| observed.phase != Phase::Deleting) else {
+        return Err(Failure::new("scaling", "there is no group to scale").hint("`imagecrud-deploy up` creates it"));
+    };
+    let now = bounds_of(&observed.attributes);
+    let wanted = choose(now, &options)?;
+
+    let mut state = StateFile::open(&session.global.state_dir, state, lock)?;
+    state.state.scale = Some(wanted);
+    state.save()?;
+    let changes = changes(now, wanted);
+    let report = &session.report;
+    if changes.0.is_empty() && observed.phase == Phase::Ready {
+        report.say(format!("nothing changes: {}", sentence(wanted)));
+    } else {
+        let step = report.step(group.key().as_str(), &format!("scaling to {}", sentence(wanted)));
+        let known = Outputs::default();
+        if !changes.0.is_empty()
+            && let Err(error) = group.update(&cloud, &known, &observed, &changes).await
+        {
+            step.failed();
+            return Err(fail(error));
+        }
+        let walk = Walk { cloud: &cloud, report, interrupt: &session.interrupt };
+        match wait_until_ready(walk, &Interrupt::default(), group.as_ref(), &known, &step).await {
+            Ok(_) => step.done("scaled"),
+            Err(failure) => {
+                step.failed();
+                return Err(failure);
+            }
+        }
+    }
+    let serving = auto_scaling_group::in_service_at_load_balancer(&cloud).await.map_err(fail)?;
+    for id in serving {
+        report.data(id);
+    }
+    Ok(Exit::Done)
+}
+
+fn bounds_of(attributes: &Attributes) -> ScaleBounds {
+    let number = |name: &str| attributes.get(name).parse().unwrap_or_default();
+    ScaleBounds { min: number("min"), max: number("max"), desired: number("desired") }
+}
+
+/// The bounds asked for over those of now. A number that was not asked for moves into the new bounds.
+fn choose(now: ScaleBounds, options: &ScaleOptions) -> Result<ScaleBounds, Failure> {
+    let min = options.min.unwrap_or(now.min);
+    let max = options.max.unwrap_or(now.max);
+    let asked = options.count.or(options.desired);
+    let desired = asked.unwrap_or_else(|| now.desired.max(min).min(max.max(min)));
+    let wanted = ScaleBounds { min, max, desired };
+    check_bounds(wanted)?;
+    Ok(wanted)
+}
+
+fn changes(now: ScaleBounds, wanted: ScaleBounds) -> Changes {
+    let mut changes = Changes::default();
+    for (name, from, to) in
+        [("min", now.min, wanted.min), ("max", now.max, wanted.max), ("desired", now.desired, wanted.desired)]
+    {
+        if from != to {
+            changes.0.insert(name, (from.to_string(), to.to_string()));
+        }
+    }
+    changes
+}
+
+fn sentence(bounds: ScaleBounds) -> String {
+    format!("{} instances ({}..{})", bounds.desired, bounds.min, bounds.max)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: ScaleBounds = ScaleBounds { min: 2, max: 6, desired: 2 };
+
+    #[test]
+    fn a_number_outside_the_bounds_is_a_usage_error() {
+        let failure = choose(NOW, &ScaleOptions { count: Some(9), ..Default::default() }).unwrap_err();
+        assert_eq!(failure.exit, Exit::Usage);
+        assert!(failure.to_string().contains("desired (9) is outside min..max (2..6)"), "{failure}");
+        assert!(choose(NOW, &ScaleOptions { min: Some(7), ..Default::default() }).is_err());
+    }
+
+    #[test]
+    fn new_bounds_take_the_number_along() {
+        let wanted = choose(NOW, &ScaleOptions { min: Some(3), ..Default::default() }).unwrap();
+        assert_eq!(wanted, ScaleBounds { min: 3, max: 6, desired: 3 });
+        assert_eq!(changes(NOW, wanted).0.keys().copied().collect::<Vec<_>>(), ["desired", "min"]);
+        assert!(
+            changes(NOW, choose(NOW, &ScaleOptions { count: Some(2), ..Default::default() }).unwrap()).0.is_empty()
+        );
+    }
+}

@@ -1,0 +1,151 @@
+//! `teardown`: everything that was found goes, in reverse order; the data only on explicit word. Works from
+//! tags alone, and ends with a look through every API.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use crate::cli::TeardownOptions;
+use crate::cloud::leftovers::{self, Leftover};
+use crate::cloud::retry::Class;
+use crate::cloud::{Cloud, local};
+use crate::commands::{Session, WhenStopped};
+use crate::config::CloudKind;
+use crate::converge::{Pause, Walk, observe};
+use crate::demolish::{demolish, goes};
+use crate::error::{Exit, Failure, Left};
+use crate::plan::Sightings;
+use crate::report::{seconds, table};
+use crate::resource::{Resource, ResourceKey};
+use crate::state::{self, StateFile};
+
+const SWEEP_LIMIT: Duration = Duration::from_secs(120);
+
+/// Runs it.
+pub async fn run(session: Session, options: TeardownOptions) -> Result<Exit, Failure> {
+    let began = Instant::now();
+    let had_state = state::load(&session.global.state_dir, session.config.stack())?.is_some();
+    let lock = state::lock(&session.global.state_dir, session.config.stack())?;
+    let Some(clients) = session.clients(WhenStopped::StartIfFounded).await? else {
+        session.report.say("the local cloud does not run and holds nothing");
+        session.report.data("0 left");
+        return Ok(Exit::Done);
+    };
+    let (cloud, state) = session.connect(clients).await?;
+    let resources = session.declaration(&cloud, &state);
+    let report = &session.report;
+    let fail = |error| Failure::cloud("looking for what is there", &error);
+    let (sightings, all) = tokio::join!(observe(&resources, &cloud), leftovers::list(&cloud));
+    let (sightings, all) = (sightings?, all.map_err(fail)?);
+    let strays = strays(&resources, &sightings, &all);
+    let (going, kept) = rows(&resources, &sightings, &strays, options.delete_data);
+
+    if !options.yes {
+        if going.is_empty() && kept.is_empty() {
+            report.data("0 left");
+            return Ok(Exit::Done);
+        }
+        report.data(table(&["TYPE", "NAME", "ID"], &going));
+        for row in &kept {
+            report.say(format!("kept unless --delete-data is given: {}/{} {}", row[0], row[1], row[2]));
+        }
+        report.say("nothing is done yet; `imagecrud-deploy teardown --yes` does it");
+        return Ok(Exit::NotReady);
+    }
+
+    // Without a state of before there is nothing to note: then everything goes by tags alone.
+    let state = if had_state { Some(StateFile::open(&session.global.state_dir, state, lock)?) } else { None };
+    let walk = Walk { cloud: &cloud, report, interrupt: &session.interrupt };
+    demolish(walk, &resources, &sightings, options.delete_data).await?;
+    let left = sweep(walk, options.delete_data).await?;
+    report.say(format!("torn down ({})", seconds(began.elapsed())));
+    if !options.delete_data {
+        for leftover in &left {
+            report.data(format!("kept  {}  {}", leftover.kind, leftover.id));
+        }
+        if !left.is_empty() {
+            report.say(
+                "the next `imagecrud-deploy up` takes them over with every row and picture;\n\
+                 `imagecrud-deploy teardown --yes --delete-data` removes them",
+            );
+        }
+        return Ok(Exit::Done);
+    }
+    report.data("0 left");
+    if let Some(state) = state {
+        state.forget()?;
+    }
+    if session.config.cloud.kind == CloudKind::Local {
+        local::stop_if_empty(&session.global.local_state_dir).await?;
+    }
+    Ok(Exit::Done)
+}
+
+/// What carries the stack's tag and no declaration accounts for.
+fn strays(resources: &[Box<dyn Resource>], sightings: &Sightings, all: &[Leftover]) -> Vec<Leftover> {
+    let declared: BTreeSet<ResourceKey> = resources.iter().map(|resource| resource.key()).collect();
+    let known: BTreeSet<&str> = sightings.values().flatten().map(|observed| observed.id.as_str()).collect();
+    let accounted = |leftover: &Leftover| {
+        known.contains(leftover.id.as_str()) || leftover.key.as_ref().is_some_and(|key| declared.contains(key))
+    };
+    all.iter().filter(|leftover| !accounted(leftover)).cloned().collect()
+}
+
+type Rows = Vec<Vec<String>>;
+
+/// What would go and what would stay, for the table.
+fn rows(
+    resources: &[Box<dyn Resource>],
+    sightings: &Sightings,
+    strays: &[Leftover],
+    delete_data: bool,
+) -> (Rows, Rows) {
+    let mut going = Vec::new();
+    let mut kept = Vec::new();
+    for resource in resources.iter().rev() {
+        let key = resource.key();
+        let Some(observed) = sightings.get(&key).and_then(Option::as_ref) else { continue };
+        let row = vec![key.kind().to_owned(), key.name().to_owned(), observed.id.clone()];
+        if goes(resource.as_ref(), delete_data) { going.push(row) } else { kept.push(row) }
+    }
+    for stray in strays {
+        let name = stray.key.as_ref().map_or("", ResourceKey::name);
+        let row = vec![stray.kind.to_owned(), name.to_owned(), stray.id.clone()];
+        if delete_data || !stray.is_data() { going.push(row) } else { kept.push(row) }
+    }
+    (going, kept)
+}
+
+/// The last look, again and again while something is still on its way out. Returns the data that was kept.
+async fn sweep(walk: Walk<'_>, delete_data: bool) -> Result<Vec<Leftover>, Failure> {
+    let cloud: &Cloud = walk.cloud;
+    let doing = "looking through every API for what is left";
+    let step = walk.report.step("last look", "through every API");
+    let began = Instant::now();
+    let mut pause = Pause::default();
+    let mut trouble = String::new();
+    loop {
+        let all = leftovers::list(cloud).await.map_err(|error| Failure::cloud(doing, &error))?;
+        let (kept, left): (Vec<_>, Vec<_>) = all.into_iter().partition(|leftover| leftover.is_data() && !delete_data);
+        if left.is_empty() {
+            step.done("nothing left but what is kept");
+            return Ok(kept);
+        }
+        for leftover in &left {
+            if let Err(error) = leftover.delete(cloud).await {
+                trouble = format!("{} {}: {error}", leftover.kind, leftover.id);
+                if error.class() == Class::Denied {
+                    return Err(Failure::cloud(doing, &error));
+                }
+            }
+        }
+        if began.elapsed() > SWEEP_LIMIT {
+            step.failed();
+            let names: Vec<String> = left.iter().map(|l| format!("{} {}", l.kind, l.id)).collect();
+            return Err(Failure::new(doing, format!("{} left: {}", left.len(), trouble))
+                .left(Left::Something(names.join(", ")))
+                .hint("remove what holds them, then run `imagecrud-deploy teardown` again"));
+        }
+        step.waiting("it to be gone", &trouble, began.elapsed(), SWEEP_LIMIT);
+        walk.interrupt.sleep(pause.next()).await?;
+    }
+}

@@ -1,0 +1,129 @@
+//! `up`: plan, then converge, until the gallery answers.
+
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::PathBuf;
+use std::sync::Mutex;
+use std::time::Instant;
+
+use crate::cli::UpOptions;
+use crate::cloud::Cloud;
+use crate::cloud::clients::is_loopback;
+use crate::cloud::{local, site};
+use crate::commands::{Session, WhenStopped};
+use crate::converge::{Timing, Walk, converge, critical_path, observe};
+use crate::error::{Exit, Failure};
+use crate::plan::{Plan, plan};
+use crate::report::seconds;
+use crate::resources::bundle::LocalBinary;
+use crate::resources::{keys, volume, web_endpoint};
+use crate::stack::{Blueprint, declare};
+use crate::state::{self, StateFile};
+
+/// Runs it.
+pub async fn run(mut session: Session, options: UpOptions) -> Result<Exit, Failure> {
+    let began = Instant::now();
+    session.config.web.bundle = options.bundle.clone().or(session.config.web.bundle.take());
+    session.config.cloud.image = options.image.clone().or(session.config.cloud.image.take());
+    session.config.cloud.zone = options.zone.clone().or(session.config.cloud.zone.take());
+    let lock = state::lock(&session.global.state_dir, session.config.stack())?;
+    let binary_path = bundle_path(&session)?;
+    let hashing = tokio::task::spawn_blocking(move || LocalBinary::read(&binary_path));
+    let clients = session
+        .clients(WhenStopped::Start)
+        .await?
+        .ok_or_else(|| Failure::new("connecting", "the local cloud does not run"))?;
+    let (cloud, state) = session.connect(clients).await?;
+    if !cloud.capabilities.instance_profiles {
+        return Err(Failure::new(
+            "looking at the cloud",
+            "it has no instance profiles, so its VMs have no credentials",
+        )
+        .hint("`imagecrud-deploy doctor` prints what this cloud can do"));
+    }
+    let binary = hashing.await.map_err(|error| Failure::new("reading the app's binary", error))??;
+    let bounds = state.scale.unwrap_or_else(|| session.config.bounds());
+    let state = StateFile::open(&session.global.state_dir, state, lock)?;
+    let volume = volume::current(&cloud).await.map_err(|error| Failure::cloud("looking for the volume", &error))?;
+    let volume_zone = volume.as_ref().and_then(|volume| volume.availability_zone());
+    let site = site::survey(&cloud, &session.config, volume_zone).await?;
+    let resources = declare(Blueprint {
+        config: &session.config,
+        cloud: &cloud,
+        site,
+        binary: Some(binary),
+        bounds,
+        state_dir: &session.global.state_dir,
+    });
+
+    let report = &session.report;
+    let sightings = observe(&resources, &cloud).await?;
+    let plan = plan(&resources, &sightings);
+    for line in plan.lines() {
+        report.detail(line);
+    }
+    plan.refusals(&resources)?;
+    port_is_free(&session, &cloud, &plan)?;
+    if plan.is_empty() {
+        report.say(format!("nothing changes: {}", plan.summary()));
+    } else {
+        report.say(format!("stack {} in {}: {}", cloud.stack, session.config.cloud.kind.word(), plan.summary()));
+    }
+    let state = Mutex::new(state);
+    let walk = Walk { cloud: &cloud, report, interrupt: &session.interrupt };
+    let before = began.elapsed();
+    let done = converge(walk, &resources, &sightings, &state).await?;
+    if options.timings || report.verbose() {
+        report.say(format!("looking took {}, then the longest chain:", seconds(before)));
+        for timing in critical_path(&done.timings) {
+            report.say(line_of(timing));
+        }
+    }
+    let url = web_endpoint::url(&cloud).await.map_err(|error| Failure::cloud("looking for the URL", &error))?;
+    let Some(url) = url else { return Err(Failure::new("looking for the URL", "the load balancer is gone again")) };
+    report.say(format!("IMAGE CRUD is up ({})", seconds(began.elapsed())));
+    report.data(&url);
+    report.say(format!(
+        "next: open it in a browser, or `imagecrud upload FILE {url}NAME`;\n      \
+         `imagecrud-deploy status`, `imagecrud-deploy scale N`, `imagecrud-deploy teardown`"
+    ));
+    Ok(Exit::Done)
+}
+
+fn line_of(timing: &Timing) -> String {
+    format!(
+        "   {:>6}  {} (calls {}, wait {})",
+        seconds(timing.ready.saturating_sub(timing.begun)),
+        timing.key,
+        seconds(timing.called.saturating_sub(timing.begun)),
+        seconds(timing.ready.saturating_sub(timing.called)),
+    )
+}
+
+/// Where the app's binary is.
+pub fn bundle_path(session: &Session) -> Result<PathBuf, Failure> {
+    if let Some(path) = &session.config.web.bundle {
+        return Ok(path.clone());
+    }
+    local::sibling("imagecrud").ok_or_else(|| {
+        Failure::new("looking for the app's binary", "imagecrud is neither beside this program nor on PATH")
+            .hint("`make build` builds it; another place is named by web.bundle or --bundle")
+    })
+}
+
+/// A balancer on this very machine takes a port of it: say so before anything is made, not after.
+fn port_is_free(session: &Session, cloud: &Cloud, plan: &Plan) -> Result<(), Failure> {
+    let port = session.config.port();
+    if is_loopback(&cloud.endpoints.ec2) && plan.creates(&keys::load_balancer()) && !port_can_be_bound(port) {
+        return Err(Failure::new("planning load-balancer/web", format!("port {port} of this machine is taken"))
+            .hint("stop what listens there (`ss -ltnp` shows it), or choose another: listener.port"));
+    }
+    Ok(())
+}
+
+/// Whether nothing listens on a port of the loopback.
+pub fn port_can_be_bound(port: u16) -> bool {
+    match TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
+        Ok(_) => true,
+        Err(error) => error.kind() != std::io::ErrorKind::AddrInUse,
+    }
+}

@@ -1,0 +1,212 @@
+//! The classic load balancer in front of the web VMs.
+
+use async_trait::async_trait;
+use aws_sdk_elasticloadbalancing::types::{
+    ConnectionDraining, HealthCheck, Listener, LoadBalancerAttributes, LoadBalancerDescription, Tag,
+};
+
+use crate::cloud::retry::{CloudError, found, gone};
+use crate::cloud::{Cloud, RESOURCE_TAG, STACK_TAG};
+use crate::resource::{Changes, ClientToken, CloudResult, Desired, Observed, Outputs, Patience, Resource, ResourceKey};
+use crate::resources::keys;
+
+/// How long requests under way may still take on an instance that goes.
+const DRAINING_SECS: i32 = 20;
+/// Said by a tag where the cloud has the call but keeps draining off, as Eucalyptus LoadBalancer.java does.
+const NO_DRAINING_TAG: &str = "imagecrud:no-draining";
+
+/// The load balancer.
+pub struct LoadBalancer {
+    /// Where it listens.
+    pub port: u16,
+    /// Its subnets, one per zone.
+    pub subnets: Vec<String>,
+    /// Whether the cloud knows connection draining.
+    pub draining: bool,
+}
+
+impl LoadBalancer {
+    fn listener(&self) -> CloudResult<Listener> {
+        Listener::builder()
+            .protocol("HTTP")
+            .load_balancer_port(i32::from(self.port))
+            .instance_protocol("HTTP")
+            .instance_port(80)
+            .build()
+            .map_err(|error| CloudError::other(error.to_string()))
+    }
+
+    async fn configure_health_check(&self, cloud: &Cloud, name: &str) -> CloudResult<()> {
+        let check = HealthCheck::builder()
+            .target("HTTP:80/healthz")
+            .interval(5)
+            .timeout(3)
+            .healthy_threshold(2)
+            .unhealthy_threshold(2)
+            .build()
+            .map_err(|error| CloudError::other(error.to_string()))?;
+        cloud.elb.configure_health_check().load_balancer_name(name).health_check(check).send().await?;
+        Ok(())
+    }
+
+    async fn configure_draining(&self, cloud: &Cloud, name: &str) -> CloudResult<()> {
+        if !self.draining {
+            return Ok(());
+        }
+        let draining = ConnectionDraining::builder().enabled(true).timeout(DRAINING_SECS).build();
+        let attributes = LoadBalancerAttributes::builder().connection_draining(draining).build();
+        let modify = cloud.elb.modify_load_balancer_attributes().load_balancer_name(name);
+        modify.load_balancer_attributes(attributes).send().await?;
+        let now = cloud.elb.describe_load_balancer_attributes().load_balancer_name(name).send().await?;
+        let took = now.load_balancer_attributes().and_then(|a| a.connection_draining()).is_some_and(|d| d.enabled());
+        if !took {
+            let tag = tag(NO_DRAINING_TAG, "true")?;
+            cloud.elb.add_tags().load_balancer_names(name).tags(tag).send().await?;
+        }
+        Ok(())
+    }
+}
+
+fn tag(key: &str, value: &str) -> CloudResult<Tag> {
+    Tag::builder().key(key).value(value).build().map_err(|error| CloudError::other(error.to_string()))
+}
+
+fn flatten_listeners(description: &LoadBalancerDescription) -> String {
+    let mut listeners: Vec<String> = description
+        .listener_descriptions()
+        .iter()
+        .filter_map(|description| description.listener())
+        .map(|l| {
+            let to = l.instance_protocol().unwrap_or(l.protocol());
+            format!("{} {} -> {to} {}", l.protocol(), l.load_balancer_port(), l.instance_port())
+        })
+        .collect();
+    listeners.sort();
+    listeners.join(", ")
+}
+
+fn flatten_health_check(description: &LoadBalancerDescription) -> String {
+    description.health_check().map_or_else(String::new, |check| {
+        format!(
+            "{} every {}s within {}s, {} up, {} down",
+            check.target(),
+            check.interval(),
+            check.timeout(),
+            check.healthy_threshold(),
+            check.unhealthy_threshold()
+        )
+    })
+}
+
+#[async_trait]
+impl Resource for LoadBalancer {
+    fn key(&self) -> ResourceKey {
+        keys::load_balancer()
+    }
+
+    fn needs(&self) -> Vec<ResourceKey> {
+        vec![keys::security_group("load-balancer")]
+    }
+
+    fn desired(&self, known: &Outputs) -> Desired {
+        let desired = Desired::default()
+            .with("listeners", format!("HTTP {} -> HTTP 80", self.port))
+            .with("health_check", "HTTP:80/healthz every 5s within 3s, 2 up, 2 down")
+            .with_value("security_groups", known.id(&keys::security_group("load-balancer")));
+        if self.draining { desired.with("draining", format!("{DRAINING_SECS}s")) } else { desired }
+    }
+
+    fn patience(&self) -> Patience {
+        Patience::secs(180, "the load balancer to appear", "is another program listening on its port?")
+    }
+
+    async fn find(&self, cloud: &Cloud) -> CloudResult<Option<Observed>> {
+        let name = &cloud.stack;
+        let answer = cloud.elb.describe_load_balancers().load_balancer_names(name).send().await;
+        let Some(answer) = found(answer.map_err(CloudError::from))? else { return Ok(None) };
+        let Some(description) = answer.load_balancer_descriptions().first() else { return Ok(None) };
+        let tags = found(cloud.elb.describe_tags().load_balancer_names(name).send().await.map_err(CloudError::from))?;
+        let tags: Vec<&Tag> = tags
+            .iter()
+            .flat_map(|answer| answer.tag_descriptions())
+            .flat_map(|description| description.tags())
+            .collect();
+        cloud.check_ours(
+            &format!("the load balancer {name}"),
+            tags.iter().map(|tag| (tag.key(), tag.value().unwrap_or_default())),
+        )?;
+        let mut groups = description.security_groups().to_vec();
+        groups.sort();
+        let dns_name = description.dns_name().unwrap_or_default();
+        let port =
+            description.listener_descriptions().first().and_then(|d| d.listener()).map(|l| l.load_balancer_port());
+        let mut observed = Observed::ready(name)
+            .with("listeners", flatten_listeners(description))
+            .with("health_check", flatten_health_check(description))
+            .with("security_groups", groups.join(", "))
+            .with("dns_name", dns_name)
+            .with("port", port.unwrap_or_default())
+            .detail(dns_name);
+        if self.draining && !tags.iter().any(|tag| tag.key() == NO_DRAINING_TAG) {
+            let answer = cloud.elb.describe_load_balancer_attributes().load_balancer_name(name).send().await;
+            let answer = found(answer.map_err(CloudError::from))?;
+            let draining = answer
+                .as_ref()
+                .and_then(|answer| answer.load_balancer_attributes())
+                .and_then(|attributes| attributes.connection_draining())
+                .filter(|draining| draining.enabled())
+                .map_or_else(|| "off".to_owned(), |d| format!("{}s", d.timeout().unwrap_or_default()));
+            observed = observed.with("draining", draining);
+        }
+        Ok(Some(observed))
+    }
+
+    async fn create(&self, cloud: &Cloud, known: &Outputs, _token: &ClientToken) -> CloudResult<()> {
+        let name = &cloud.stack;
+        let create = cloud
+            .elb
+            .create_load_balancer()
+            .load_balancer_name(name)
+            .listeners(self.listener()?)
+            .set_subnets(Some(self.subnets.clone()))
+            .security_groups(known.require(&keys::security_group("load-balancer"))?)
+            .tags(tag(STACK_TAG, name)?)
+            .tags(tag(RESOURCE_TAG, self.key().as_str())?);
+        if let Err(error) = create.send().await.map_err(CloudError::from) {
+            // Made by a run whose answer was lost: what differs is changed by the next plan.
+            let ours = error.code() == "DuplicateLoadBalancerName" && self.find(cloud).await?.is_some();
+            if !ours {
+                return Err(error);
+            }
+        }
+        self.configure_health_check(cloud, name).await?;
+        self.configure_draining(cloud, name).await
+    }
+
+    async fn update(&self, cloud: &Cloud, known: &Outputs, observed: &Observed, changes: &Changes) -> CloudResult<()> {
+        let name = &observed.id;
+        if changes.to("listeners").is_some() {
+            if let Ok(port) = observed.attributes.get("port").parse::<i32>() {
+                let delete = cloud.elb.delete_load_balancer_listeners().load_balancer_name(name);
+                gone(delete.load_balancer_ports(port).send().await.map_err(CloudError::from))?;
+            }
+            let create = cloud.elb.create_load_balancer_listeners().load_balancer_name(name);
+            create.listeners(self.listener()?).send().await?;
+        }
+        if changes.to("health_check").is_some() {
+            self.configure_health_check(cloud, name).await?;
+        }
+        if changes.to("security_groups").is_some() {
+            let apply = cloud.elb.apply_security_groups_to_load_balancer().load_balancer_name(name);
+            apply.security_groups(known.require(&keys::security_group("load-balancer"))?).send().await?;
+        }
+        if changes.to("draining").is_some() {
+            self.configure_draining(cloud, name).await?;
+        }
+        Ok(())
+    }
+
+    async fn delete(&self, cloud: &Cloud, observed: &Observed) -> CloudResult<()> {
+        gone(cloud.elb.delete_load_balancer().load_balancer_name(&observed.id).send().await.map_err(CloudError::from))
+    }
+}

@@ -1,0 +1,164 @@
+//! Renders the user-data of the two kinds of VM from the embedded files of `cloud-init/`. No secret ever
+//! stands in it: anyone who may describe an instance can read it.
+
+use minijinja::{AutoEscape, Environment, UndefinedBehavior, Value};
+
+use crate::cloud::retry::CloudError;
+use crate::resource::CloudResult;
+
+mod embedded {
+    include!(concat!(env!("OUT_DIR"), "/cloud_init.rs"));
+}
+
+/// EC2's limit, counted before base64.
+/// https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instancedata-add-user-data.html
+pub const LIMIT_BYTES: usize = 16 * 1024;
+
+/// What both kinds of VM are told.
+#[derive(Clone, Debug, Default)]
+pub struct Facts {
+    /// The stack's name.
+    pub stack: String,
+    /// The region, for signatures.
+    pub region: String,
+    /// S3 as VMs reach it, no slash at the end.
+    pub s3_endpoint: String,
+    /// S3 as browsers reach it, or empty.
+    pub s3_public_endpoint: String,
+    /// Whether buckets stand in the path.
+    pub s3_path_style: bool,
+    /// The stack's bucket.
+    pub bucket: String,
+}
+
+/// What the database VM is told besides.
+#[derive(Clone, Debug, Default)]
+pub struct DatabaseFacts {
+    /// What both are told.
+    pub facts: Facts,
+    /// The data volume.
+    pub volume_id: String,
+    /// Where it is attached.
+    pub device: String,
+}
+
+/// What the web VMs are told besides.
+#[derive(Clone, Debug, Default)]
+pub struct WebFacts {
+    /// What both are told.
+    pub facts: Facts,
+    /// The app's object.
+    pub bundle_key: String,
+    /// Its hash.
+    pub bundle_sha256: String,
+}
+
+type Variables = Vec<(&'static str, Value)>;
+
+impl Facts {
+    fn variables(&self) -> Variables {
+        vec![
+            ("stack", Value::from(&self.stack)),
+            ("region", Value::from(&self.region)),
+            ("s3_endpoint", Value::from(&self.s3_endpoint)),
+            ("s3_public_endpoint", Value::from(&self.s3_public_endpoint)),
+            ("s3_path_style", Value::from(self.s3_path_style)),
+            ("bucket", Value::from(&self.bucket)),
+        ]
+    }
+}
+
+/// The user-data of the database VM.
+pub fn database(facts: &DatabaseFacts) -> CloudResult<String> {
+    let mut variables = facts.facts.variables();
+    variables.push(("volume_id", Value::from(&facts.volume_id)));
+    variables.push(("device", Value::from(&facts.device)));
+    render("database", embedded::DATABASE, variables)
+}
+
+/// The user-data of a web VM.
+pub fn web(facts: &WebFacts) -> CloudResult<String> {
+    let mut variables = facts.facts.variables();
+    variables.push(("bundle_key", Value::from(&facts.bundle_key)));
+    variables.push(("bundle_sha256", Value::from(&facts.bundle_sha256)));
+    render("web", embedded::WEB, variables)
+}
+
+fn render(kind: &str, files: &[(&str, &str)], mut variables: Variables) -> CloudResult<String> {
+    let fail =
+        |error: minijinja::Error| CloudError::other(format!("rendering cloud-init/{kind}/user-data.yaml: {error:#}"));
+    let Some((_, template)) = files.iter().find(|(name, _)| *name == "user-data.yaml") else {
+        return Err(CloudError::other(format!("this build has no cloud-init/{kind}/user-data.yaml")));
+    };
+    let mut environment = Environment::new();
+    environment.set_undefined_behavior(UndefinedBehavior::Strict);
+    // By its name the template would have every value made JSON; it says itself where it wants that.
+    environment.set_auto_escape_callback(|_| AutoEscape::None);
+    let others = files.iter().filter(|(name, _)| *name != "user-data.yaml");
+    variables.push(("files", Value::from_pairs(others.map(|(name, text)| (*name, *text)))));
+    let context = Value::from_pairs(variables);
+    let mut text = environment.render_named_str("user-data.yaml", template, context).map_err(fail)?;
+    text.truncate(text.trim_end().len());
+    text.push('\n');
+    if text.len() > LIMIT_BYTES {
+        return Err(CloudError::other(format!(
+            "the user-data of the {kind} VM has {} bytes; clouds take at most {LIMIT_BYTES}",
+            text.len()
+        )));
+    }
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn facts() -> Facts {
+        Facts {
+            stack: "imagecrud".into(),
+            region: "localcloud".into(),
+            s3_endpoint: "http://10.77.0.1:8773".into(),
+            s3_public_endpoint: "http://s3.localhost:8773".into(),
+            s3_path_style: true,
+            bucket: "imagecrud-0123456789".into(),
+        }
+    }
+
+    #[test]
+    fn both_kinds_render_within_the_limit() {
+        let database =
+            database(&DatabaseFacts { facts: facts(), volume_id: "vol-12345678".into(), device: "/dev/vdf".into() })
+                .unwrap();
+        let web = web(&WebFacts {
+            facts: facts(),
+            bundle_key: format!("bundle/{}/imagecrud", "0".repeat(64)),
+            bundle_sha256: "0".repeat(64),
+        })
+        .unwrap();
+        for text in [&database, &web] {
+            assert!(text.starts_with("#cloud-config"), "{text}");
+            assert!(text.contains("imagecrud-0123456789") && !text.contains("{{"), "{text}");
+        }
+        assert!(database.contains("vol-12345678"));
+        assert!(web.contains(&"0".repeat(64)));
+    }
+
+    #[test]
+    fn an_unknown_variable_is_an_error_and_too_much_is_refused() {
+        let error = render("x", &[("user-data.yaml", "{{ nothing }}")], facts().variables()).unwrap_err();
+        assert!(error.to_string().contains("cloud-init/x/user-data.yaml"), "{error}");
+        let long = "x".repeat(LIMIT_BYTES);
+        let error =
+            render("x", &[("user-data.yaml", "{{ files['a'] }}!"), ("a", &long)], facts().variables()).unwrap_err();
+        assert!(error.to_string().contains("16386 bytes"), "{error}");
+    }
+
+    #[test]
+    fn a_script_becomes_one_json_string() {
+        let script = "#!/bin/sh\necho \"it's\" <here> && true\n";
+        let template = "content: {{ files['a.sh'] | tojson }}";
+        let text = render("x", &[("user-data.yaml", template), ("a.sh", script)], facts().variables()).unwrap();
+        let json = text.strip_prefix("content: ").unwrap().trim_end();
+        assert_eq!(serde_json::from_str::<String>(json).unwrap(), script);
+    }
+}

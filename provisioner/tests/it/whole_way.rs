@@ -1,0 +1,296 @@
+//! The whole way on real containers: `up`, upload, browse, `scale`, a killed database, `up`, `teardown`, nothing left.
+//! It runs the three programs as a user does, beside any cloud of the user's own.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener},
+    path::{Path, PathBuf},
+    process::{Command, Output},
+    time::{Duration, Instant},
+};
+
+use aws_sdk_ec2::types::Filter;
+use serde_json::Value;
+
+/// A cloud and a stack of this test's own, removed when it is dropped.
+struct Way {
+    dir: PathBuf,
+    cloud_port: u16,
+    listener_port: u16,
+}
+
+/// What the directories of this test are called; the number is the process that owns one.
+const PREFIX: &str = "imagecrud-whole-way-";
+
+impl Way {
+    fn new() -> Self {
+        sweep_predecessors();
+        let dir = std::env::temp_dir().join(format!("{PREFIX}{}", std::process::id()));
+        std::fs::create_dir_all(&dir).expect("a directory");
+        let way = Self { dir, cloud_port: free_port(), listener_port: free_port() };
+        let config = format!("[listener]\nport = {}\n", way.listener_port);
+        std::fs::write(way.dir.join("imagecrud.toml"), config).expect("a config");
+        way
+    }
+
+    fn cloud_dir(&self) -> PathBuf {
+        self.dir.join("cloud")
+    }
+
+    fn command(&self, program: &str) -> Command {
+        let mut command = Command::new(binary(program));
+        command
+            .env("LOCALCLOUD_STATE_DIR", self.cloud_dir())
+            .env("LOCALCLOUD_PORT", self.cloud_port.to_string())
+            .env("LOCALCLOUD_PUBLIC_SUBNET", "127.78")
+            .env("NO_COLOR", "1")
+            .current_dir(&self.dir);
+        command
+    }
+
+    fn deploy(&self, arguments: &[&str]) -> Output {
+        let output = self.command("imagecrud-deploy").args(arguments).output().expect("imagecrud-deploy starts");
+        eprintln!("$ imagecrud-deploy {}\n{}", arguments.join(" "), String::from_utf8_lossy(&output.stderr));
+        output
+    }
+
+    /// Runs a command of the deployer that must succeed, and returns its stdout.
+    fn deployed(&self, arguments: &[&str]) -> String {
+        let output = self.deploy(arguments);
+        assert!(output.status.success(), "imagecrud-deploy {} failed: {:?}", arguments.join(" "), output.status);
+        String::from_utf8(output.stdout).expect("text")
+    }
+
+    fn status(&self) -> Value {
+        let output = self.deploy(&["status", "--json"]);
+        serde_json::from_slice(&output.stdout).expect("status --json prints JSON")
+    }
+
+    fn client(&self, arguments: &[&str]) -> Output {
+        let output = self.command("imagecrud").args(arguments).output().expect("imagecrud starts");
+        eprintln!("$ imagecrud {}\n{}", arguments.join(" "), String::from_utf8_lossy(&output.stderr));
+        output
+    }
+
+    /// An EC2 client with the credentials that the local cloud gives its user.
+    fn ec2(&self) -> aws_sdk_ec2::Client {
+        let eucarc = std::fs::read_to_string(self.cloud_dir().join("eucarc")).expect("an eucarc");
+        let value = |name: &str| {
+            let prefix = format!("export {name}=");
+            let line = eucarc.lines().find_map(|line| line.strip_prefix(&prefix));
+            line.unwrap_or_else(|| panic!("{name} in the eucarc")).to_owned()
+        };
+        let credentials = aws_sdk_ec2::config::Credentials::new(
+            value("AWS_ACCESS_KEY_ID"),
+            value("AWS_SECRET_ACCESS_KEY"),
+            None,
+            None,
+            "eucarc",
+        );
+        let config = aws_sdk_ec2::Config::builder()
+            .behavior_version(aws_sdk_ec2::config::BehaviorVersion::latest())
+            .region(aws_sdk_ec2::config::Region::new(value("AWS_AUTH_REGION")))
+            .endpoint_url(value("EC2_URL"))
+            .credentials_provider(credentials)
+            .build();
+        aws_sdk_ec2::Client::from_conf(config)
+    }
+}
+
+impl Drop for Way {
+    fn drop(&mut self) {
+        remove(&self.dir);
+    }
+}
+
+/// Ends whatever a cloud under this directory still runs, and removes it.
+fn remove(dir: &Path) {
+    let reset = Command::new(binary("localcloud"))
+        .args(["reset", "--yes", "--state-dir"])
+        .arg(dir.join("cloud"))
+        .output();
+    match reset {
+        Ok(output) if output.status.success() => {
+            let _ = std::fs::remove_dir_all(dir);
+        }
+        Ok(output) => eprintln!("cleaning {}: {}", dir.display(), String::from_utf8_lossy(&output.stderr)),
+        Err(error) => eprintln!("cleaning {}: {error}", dir.display()),
+    }
+}
+
+/// A run that was killed has left its cloud: its directory names a process that is gone.
+fn sweep_predecessors() {
+    for entry in std::fs::read_dir(std::env::temp_dir()).expect("a directory of temporary files").flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if let Some(pid) = name.strip_prefix(PREFIX)
+            && !Path::new("/proc").join(pid).exists()
+        {
+            remove(&entry.path());
+        }
+    }
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port").local_addr().expect("bound").port()
+}
+
+/// The programs lie beside each other, as `cargo build --workspace` puts them.
+fn binary(program: &str) -> PathBuf {
+    Path::new(env!("CARGO_BIN_EXE_imagecrud-deploy")).with_file_name(program)
+}
+
+/// Names ending in `.localhost` are loopback (RFC 6761), whatever the system's resolver says.
+struct Loopback;
+
+impl reqwest::dns::Resolve for Loopback {
+    fn resolve(&self, _name: reqwest::dns::Name) -> reqwest::dns::Resolving {
+        let addresses: reqwest::dns::Addrs =
+            Box::new(std::iter::once(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0)));
+        Box::pin(std::future::ready(Ok(addresses)))
+    }
+}
+
+fn browser() -> reqwest::Client {
+    let builder = reqwest::Client::builder().dns_resolver(std::sync::Arc::new(Loopback));
+    builder.pool_max_idle_per_host(0).timeout(Duration::from_secs(30)).build().expect("a client")
+}
+
+/// The gallery's JSON twin: every picture with its name and the URL of its bytes.
+async fn pictures(browser: &reqwest::Client, url: &str) -> Vec<(String, String)> {
+    let answer = browser.get(url).header("accept", "application/json").send().await.expect("the gallery answers");
+    assert_eq!(answer.status(), 200, "{url}");
+    let body: Value = answer.json().await.expect("JSON");
+    let list = body["pictures"].as_array().expect("a list of pictures");
+    list.iter()
+        .map(|picture| {
+            let text = |key: &str| picture[key].as_str().unwrap_or_else(|| panic!("{key} in {picture}")).to_owned();
+            (text("name"), text("url"))
+        })
+        .collect()
+}
+
+async fn assert_every_picture_opens(browser: &reqwest::Client, url: &str, expected: usize) {
+    let pictures = pictures(browser, url).await;
+    assert_eq!(pictures.len(), expected);
+    for (name, source) in pictures {
+        let answer = browser.get(&source).send().await.expect("S3 answers");
+        assert_eq!(answer.status(), 200, "{name}: {source}");
+        assert!(answer.bytes().await.expect("the picture's bytes").len() > 1000, "{name} is a whole picture");
+    }
+}
+
+async fn until<F: Future<Output = bool>>(what: &str, limit: Duration, mut condition: impl FnMut() -> F) {
+    let deadline = Instant::now() + limit;
+    while !condition().await {
+        assert!(Instant::now() < deadline, "waited {limit:?} for {what}");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
+
+fn resource<'a>(status: &'a Value, key: &str) -> &'a Value {
+    let list = status["resources"].as_array().expect("a list of resources");
+    list.iter().find(|resource| resource["key"] == key).unwrap_or_else(|| panic!("{key} in {status}"))
+}
+
+#[tokio::test]
+async fn up_upload_scale_heal_and_teardown_leave_every_picture_and_then_nothing() {
+    if !is_root() {
+        eprintln!("skipped: the local cloud needs root for namespaces, mounts and loop devices");
+        return;
+    }
+    let way = Way::new();
+    let samples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../sample");
+    let browser = browser();
+
+    // From nothing to a gallery.
+    let url = way.deployed(&["up"]).trim().to_owned();
+    assert!(url.ends_with("/imagecrud/") && url.contains(".elb.localhost:"), "{url}");
+    assert_eq!(browser.get(&url).send().await.expect("the ELB answers").status(), 200);
+
+    // Up again changes nothing.
+    let again = way.deploy(&["up"]);
+    assert!(again.status.success());
+    assert!(String::from_utf8_lossy(&again.stderr).contains("nothing changes"));
+
+    // Pictures.
+    let cat = samples.join("cat.jpeg");
+    let one = format!("{url}afdef75e0376bddfd");
+    assert!(way.client(&["upload", &cat.display().to_string(), &one]).status.success());
+    assert!(way.client(&["upload-many", "-c", "5", &samples.display().to_string(), &url]).status.success());
+    assert_every_picture_opens(&browser, &url, 6).await;
+    assert!(way.client(&["get-many", "-c", "6", &url]).status.success());
+    assert!(way.client(&["delete", &one]).status.success());
+    assert!(!way.client(&["delete", &one]).status.success(), "a second delete of one name is an error");
+    assert!(!way.client(&["upload", "/proc/version", &one]).status.success(), "a text is not a picture");
+    assert_every_picture_opens(&browser, &url, 5).await;
+
+    // Scale: bounds are kept to, three instances serve.
+    assert_eq!(way.deploy(&["scale", "99"]).status.code(), Some(2));
+    way.deployed(&["scale", "3"]);
+    assert!(resource(&way.status(), "auto_scaling_group/web")["detail"].as_str().expect("a detail").contains('3'));
+    assert!(String::from_utf8_lossy(&way.deploy(&["up"]).stderr).contains("nothing changes"), "up keeps the scale");
+
+    // The database dies; `up` brings it back on the same volume, and the web servers find it.
+    let database = resource(&way.status(), "instance/database")["id"].as_str().expect("an id").to_owned();
+    way.ec2().terminate_instances().instance_ids(&database).send().await.expect("terminated");
+    way.deployed(&["up"]);
+    let replaced = resource(&way.status(), "instance/database")["id"].as_str().expect("an id").to_owned();
+    assert_ne!(replaced, database);
+    until("the gallery on the new database", Duration::from_secs(60), || async {
+        browser.get(&url).send().await.is_ok_and(|answer| answer.status() == 200)
+    })
+    .await;
+    assert_every_picture_opens(&browser, &url, 5).await;
+
+    // Without data gone, `teardown` and `up` bring the same pictures back.
+    assert_eq!(way.deploy(&["teardown"]).status.code(), Some(3), "without --yes it only says what would go");
+    way.deployed(&["teardown", "--yes"]);
+    let url = way.deployed(&["up"]).trim().to_owned();
+    assert_every_picture_opens(&browser, &url, 5).await;
+
+    // A web server dies; the group replaces it by itself.
+    let web = Filter::builder().name("tag:aws:autoscaling:groupName").values("*").build();
+    let alive = Filter::builder().name("instance-state-name").values("running").build();
+    let ec2 = way.ec2();
+    let running = || async {
+        let found = ec2.describe_instances().filters(web.clone()).filters(alive.clone()).send().await.expect("described");
+        let instances = found.reservations().iter().flat_map(aws_sdk_ec2::types::Reservation::instances);
+        instances.filter_map(|instance| instance.instance_id().map(str::to_owned)).collect::<Vec<_>>()
+    };
+    let before = running().await;
+    ec2.terminate_instances().instance_ids(&before[0]).send().await.expect("terminated");
+    until("the group's replacement", Duration::from_secs(60), || async {
+        let now = running().await;
+        now.len() == before.len() && !now.contains(&before[0])
+    })
+    .await;
+
+    // And then nothing.
+    let farewell = way.deploy(&["teardown", "--yes", "--delete-data"]);
+    assert!(farewell.status.success());
+    assert!(String::from_utf8_lossy(&farewell.stderr).contains("0 left"));
+    assert_nothing_runs(&way);
+}
+
+/// No process, mount, namespace or loop device names this test's directory any more.
+fn assert_nothing_runs(way: &Way) {
+    let dir = way.dir.display().to_string();
+    let mine = std::process::id();
+    for process in std::fs::read_dir("/proc").expect("/proc").flatten() {
+        let Ok(pid) = process.file_name().to_string_lossy().parse::<u32>() else { continue };
+        let command = std::fs::read(process.path().join("cmdline")).unwrap_or_default();
+        let command = String::from_utf8_lossy(&command).replace('\0', " ");
+        assert!(pid == mine || !command.contains(&dir), "process {pid} is left: {command}");
+    }
+    let mounts = std::fs::read_to_string("/proc/mounts").expect("/proc/mounts");
+    assert!(!mounts.contains(&dir), "a mount is left: {mounts}");
+    let loops = Command::new("losetup").arg("--list").output().expect("losetup runs");
+    assert!(!String::from_utf8_lossy(&loops.stdout).contains(&dir), "a loop device is left");
+    for port in [way.cloud_port, way.listener_port] {
+        assert!(TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok(), "port {port} is still held");
+    }
+}
+
+fn is_root() -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    std::fs::metadata("/proc/self").is_ok_and(|me| me.uid() == 0)
+}
