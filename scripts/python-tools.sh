@@ -1,0 +1,24 @@
+#!/bin/bash
+# The clients and the cloud that we did not write, for the tests: boto3 and awscli in target/venv, moto in
+# target/moto-venv (their botocores differ). Made once per checkout; a changed list makes them anew.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+target=${CARGO_TARGET_DIR:-target}
+
+environment() { # environment DIRECTORY PACKAGE...
+    local directory=$1
+    shift
+    if [ "$(cat "$directory/packages" 2>/dev/null)" = "$*" ]; then
+        printf 'python: %s is there\n' "$directory" >&2
+        return
+    fi
+    printf 'python: making %s with %s\n' "$directory" "$*" >&2
+    rm -rf "$directory"
+    mkdir -p "$directory"
+    python3 -m venv "$directory"
+    "$directory/bin/pip" install --quiet --progress-bar off "$@"
+    printf '%s' "$*" >"$directory/packages"
+}
+
+environment "$target/venv" boto3==1.43.11 awscli==1.45.11
+environment "$target/moto-venv" "moto[server]==5.2.5"
