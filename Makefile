@@ -6,8 +6,12 @@ SHELL := /bin/bash
 step := scripts/step.sh
 programs := imagecrud-deploy imagecrud localcloud
 target := $(or $(CARGO_TARGET_DIR),target)
+image = $(step) "the VM image (built once, then cached)" \
+  scripts/as-root.sh "the local cloud" bin/localcloud image build
 shell_scripts = $(shell find . \( -name target -o -name .git \) -prune -o -name '*.sh' -print) .ci/run
 
+# Each step prints its own progress, and cargo uses all cores by itself.
+.NOTPARALLEL:
 .PHONY: help up down build test lint deps deps-test image bench
 
 help: ## this list
@@ -29,13 +33,14 @@ build: ## build everything and put the three programs into bin/
 	@mkdir -p bin
 	@cd $(target)/debug && install -m 0755 $(programs) "$(CURDIR)/bin/"
 
-test: deps-test build image ## install what the tests need, build, and run all of them (as root also those on real containers)
+test: deps-test build ## install what the tests need, build, and run all of them (as root also those on real containers)
 	@$(step) "Python clients for the tests" scripts/python-tools.sh
 	@if ! cargo nextest --version >/dev/null 2>&1; then \
 	  $(step) "installing cargo-nextest" cargo install cargo-nextest --locked \
 	    || echo "cargo-nextest cannot be installed: cargo's own test runner is used" >&2; \
 	fi
-	@if [ "$$(id -u)" -ne 0 ]; then echo "not root: the tests on real containers say so and are left out" >&2; fi
+	@if [ "$$(id -u)" -eq 0 ]; then $(image); \
+	else echo "not root: the tests on real containers say so and are left out" >&2; fi
 	@if cargo nextest --version >/dev/null 2>&1; then \
 	  $(step) "the tests" cargo nextest run --workspace; \
 	else \
@@ -55,7 +60,7 @@ deps-test: ## install the Debian packages that running and testing need
 	@$(step) "packages for running and testing" scripts/install-packages.sh test
 
 image: build ## build the VM image of the local cloud (once; it is cached)
-	@$(step) "the VM image (built once, then cached)" scripts/as-root.sh "the local cloud" bin/localcloud image build
+	@$(image)
 
 bench: build image ## measure what the README claims
 	@for harness in bench/*.sh; do $(step) "$$harness" scripts/as-root.sh "the local cloud" "$$harness"; done

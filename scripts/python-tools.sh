@@ -20,5 +20,5 @@ environment() { # environment DIRECTORY PACKAGE...
     printf '%s' "$*" >"$directory/packages"
 }
 
-environment "$target/venv" boto3==1.43.11 awscli==1.45.11
+environment "$target/venv" boto3==1.44.5 awscli==1.46.3
 environment "$target/moto-venv" "moto[server]==5.2.5"

@@ -14,6 +14,8 @@ mod listing;
 mod multipart;
 /// Eucalyptus' paths `/services/objectstorage` and `/services/Walrus`.
 mod prefix;
+/// Bodies that are read to their end also when a request is refused.
+mod request_body;
 /// Chunked bodies with signatures, to such without.
 mod signed_chunks;
 /// Objects over s3s-fs.
@@ -45,7 +47,7 @@ use tokio::{
 };
 
 pub use self::credentials::{S3Credential, S3Credentials};
-use self::{credentials::Keys, versions::Versions};
+use self::{credentials::Keys, request_body::RequestBody, versions::Versions};
 use crate::{
     host::{
         self, HostError,
@@ -123,6 +125,9 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
         let answer = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
             let (service, keys) = (service.clone(), Arc::clone(&keys));
             async move {
+                let client_waits = request.headers().contains_key(http::header::EXPECT);
+                let request = request.map(RequestBody::new);
+                let body = request.body().clone();
                 let response = match service.call(prefix::without_prefix(request, &keys)).await {
                     Ok(response) => response,
                     Err(error) => {
@@ -132,6 +137,9 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
                         response
                     }
                 };
+                if response.status().as_u16() >= 400 {
+                    body.drain(client_waits).await;
+                }
                 Ok::<_, Infallible>(response)
             }
         });

@@ -26,6 +26,9 @@ pub mod teardown;
 /// `up`
 pub mod up;
 
+/// How a state file names the local cloud.
+const LOCAL: &str = "local";
+
 /// Runs a command.
 pub async fn run(cli: Cli) -> Result<Exit, Failure> {
     let Cli { global, command } = cli;
@@ -116,7 +119,7 @@ impl Session {
     /// Which cloud a state file is about.
     pub fn cloud_identity(&self, clients: &Clients) -> String {
         match self.config.cloud.kind {
-            CloudKind::Local => "local".to_owned(),
+            CloudKind::Local => LOCAL.to_owned(),
             CloudKind::Aws => format!("aws {}", clients.endpoints.region),
             CloudKind::Eucalyptus => format!("eucalyptus {}", clients.endpoints.ec2),
         }

@@ -59,8 +59,8 @@ impl Default for Pause {
 }
 
 impl Pause {
-    /// The next pause.
-    pub fn next(&mut self) -> Duration {
+    /// The pause to make now; the next one is longer.
+    pub fn lengthen(&mut self) -> Duration {
         let now = self.0;
         self.0 = (self.0 * 3 / 2).min(LONGEST_PAUSE);
         now
@@ -181,6 +181,7 @@ impl Turn<'_> {
             Action::Refuse(why) => {
                 return Err(Failure::new(format!("planning {key}"), why).hint(self.resource.refusal_hint()));
             }
+            Action::Create if self.resource.is_awaited() => ("waiting", "ready"),
             Action::Create => ("creating", "created"),
             Action::Replace => ("replacing", "created"),
             Action::Update(_) => ("changing", "changed"),
@@ -225,6 +226,13 @@ impl Turn<'_> {
         Ok((ready, called))
     }
 
+    fn waits_for(&self, error: &CloudError) -> &'static str {
+        match error {
+            CloudError::NotYet(_) => self.resource.patience().what,
+            _ => "the cloud to allow it",
+        }
+    }
+
     fn check(&self) -> Result<(), Failure> {
         self.walk.interrupt.check()?;
         self.halt.check()
@@ -255,8 +263,8 @@ impl Turn<'_> {
             let Some(limit) = retry.allows(&error) else {
                 return Err(self.failure(&doing, &error).await);
             };
-            step.waiting("the cloud to allow it", &error.to_string(), retry.began.elapsed(), limit);
-            pause_or_stop(self.walk, &self.halt, retry.pause.next()).await?;
+            step.waiting(self.waits_for(&error), &error.to_string(), retry.began.elapsed(), limit);
+            pause_or_stop(self.walk, &self.halt, retry.pause.lengthen()).await?;
         }
         self.with_state(|state| state.finish(&key))
     }
@@ -272,8 +280,8 @@ impl Turn<'_> {
             let Some(limit) = retry.allows(&error) else {
                 return Err(self.failure(&doing, &error).await);
             };
-            step.waiting("the cloud to allow it", &error.to_string(), retry.began.elapsed(), limit);
-            pause_or_stop(self.walk, &self.halt, retry.pause.next()).await?;
+            step.waiting(self.waits_for(&error), &error.to_string(), retry.began.elapsed(), limit);
+            pause_or_stop(self.walk, &self.halt, retry.pause.lengthen()).await?;
         }
     }
 
@@ -326,7 +334,7 @@ pub async fn wait_until_ready(
             return Err(failure.left(Left::Something(key.to_string())).hint(patience.hint));
         }
         step.waiting(patience.what, &last, began.elapsed(), patience.limit);
-        pause_or_stop(walk, halt, pause.next()).await?;
+        pause_or_stop(walk, halt, pause.lengthen()).await?;
     }
 }
 
@@ -396,7 +404,7 @@ async fn wait_until_gone(walk: Walk<'_>, resource: &dyn Resource, step: &Step<'_
             let what = explained(walk.cloud, resource, format!("it is still there after {}", seconds(limit))).await;
             return Err(Failure::new(format!("waiting for the old {key} to go"), what).hint("run the command again"));
         }
-        walk.interrupt.sleep(pause.next()).await?;
+        walk.interrupt.sleep(pause.lengthen()).await?;
     }
 }
 

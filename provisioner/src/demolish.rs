@@ -136,7 +136,7 @@ async fn delete(
         }
         step.waiting("it to be gone", &last, began.elapsed(), LIMIT);
         tokio::select! {
-            _ = walk.interrupt.sleep(pause.next()) => {}
+            _ = walk.interrupt.sleep(pause.lengthen()) => {}
             _ = halt.sleep(LIMIT) => {}
         }
     }

@@ -302,6 +302,11 @@ pub trait Resource: Send + Sync {
         None
     }
 
+    /// Whether nothing is created: then to create it is to wait for it.
+    fn is_awaited(&self) -> bool {
+        false
+    }
+
     /// How long it may take to become ready, and what to say about it.
     fn patience(&self) -> Patience {
         Patience::secs(60, "it to appear", "run `imagecrud-deploy up` again: it goes on from here")

@@ -180,21 +180,20 @@ impl StateFile {
         }
         self.save()
     }
+}
 
-    /// Removes the file and the private key, once nothing of the stack is left.
-    pub fn forget(self) -> Result<(), Failure> {
-        let directory = self.path.parent().unwrap_or(Path::new(".")).to_owned();
-        let stack = &self.state.stack;
-        for path in [self.path.clone(), private_key_path(&directory, stack), directory.join(format!("{stack}.lock"))] {
-            match fs::remove_file(&path) {
-                Ok(()) => {}
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-                Err(error) => return Err(Failure::new(format!("removing {}", path.display()), error)),
-            }
+/// Removes what is kept about a stack, once nothing of it is left.
+pub fn forget(state_dir: &Path, stack: &str) -> Result<(), Failure> {
+    let lock = state_dir.join(format!("{stack}.lock"));
+    for path in [path_of(state_dir, stack), private_key_path(state_dir, stack), lock] {
+        match fs::remove_file(&path) {
+            Ok(()) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => return Err(Failure::new(format!("removing {}", path.display()), error)),
         }
-        fs::remove_dir(&directory).ok(); // stays where another stack lives in it
-        Ok(())
     }
+    fs::remove_dir(state_dir).ok(); // stays where another stack lives in it
+    Ok(())
 }
 
 /// Random text of an alphabet.
@@ -244,7 +243,8 @@ mod tests {
         let file = open(directory.path());
         let failure = lock(directory.path(), "demo").err().unwrap().to_string();
         assert!(failure.contains(&std::process::id().to_string()), "{failure}");
-        file.forget().unwrap();
-        assert!(!directory.path().join("demo.json").exists());
+        drop(file);
+        forget(directory.path(), "demo").unwrap();
+        assert!(!directory.path().exists());
     }
 }

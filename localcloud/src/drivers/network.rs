@@ -27,6 +27,9 @@ use crate::{
     paths::Paths,
 };
 
+/// A bridge without an address of its own takes the lowest of its ports', and so another one whenever machines come and
+/// go; those that stay would send to the old one until their neighbour entries age. Locally administered.
+const BRIDGE_MAC: &str = "02:ff:00:00:00:01";
 /// The bridge's name inside the namespace.
 pub(super) const BRIDGE: &str = "br0";
 const DNSMASQ_START: Duration = Duration::from_secs(10);
@@ -59,7 +62,7 @@ impl NamespaceNetwork {
         let bridge_exists = Command::new("ip").args(["-n", &self.namespace, "link", "show", BRIDGE]).succeeds().await;
         let mut commands = vec!["link set lo up".to_owned()];
         if !bridge_exists {
-            commands.push(format!("link add {BRIDGE} type bridge forward_delay 0 stp_state 0"));
+            commands.push(format!("link add {BRIDGE} address {BRIDGE_MAC} type bridge forward_delay 0 stp_state 0"));
         }
         for (address, length) in self.own_addresses() {
             commands.push(format!("address replace {address}/{length} dev {BRIDGE}"));

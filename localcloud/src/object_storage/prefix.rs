@@ -5,9 +5,9 @@
 use futures::TryStreamExt as _;
 use http::{HeaderValue, Uri, header::AUTHORIZATION, request::Parts, uri::PathAndQuery};
 use http_body_util::{BodyDataStream, StreamBody};
-use hyper::body::{Frame, Incoming};
+use hyper::body::Frame;
 
-use super::{credentials::Keys, signed_chunks};
+use super::{credentials::Keys, request_body::RequestBody, signed_chunks};
 use crate::wire::sigv4::{
     Signature, SignedRequest,
     canonical::{Encoding, canonical_path},
@@ -29,10 +29,10 @@ fn rest_of(path: &str) -> Option<&str> {
 }
 
 /// The request as `s3s` is to see it.
-pub(super) fn without_prefix(request: hyper::Request<Incoming>, keys: &Keys) -> s3s::HttpRequest {
+pub(super) fn without_prefix(request: hyper::Request<RequestBody>, keys: &Keys) -> s3s::HttpRequest {
     let (mut parts, body) = request.into_parts();
     let Some(rest) = rest_of(parts.uri.path()).map(str::to_owned) else {
-        return s3s::HttpRequest::from_parts(parts, s3s::Body::from(body));
+        return s3s::HttpRequest::from_parts(parts, s3s::Body::http_body_unsync(body));
     };
     let resigned = resign(&mut parts, &rest, keys);
     let query = resigned.query.map(|query| format!("?{query}")).unwrap_or_default();
@@ -42,7 +42,7 @@ pub(super) fn without_prefix(request: hyper::Request<Incoming>, keys: &Keys) -> 
         parts.uri = Uri::from_parts(uri).unwrap_or_default();
     }
     let body = match resigned.chunks {
-        None => s3s::Body::from(body),
+        None => s3s::Body::http_body_unsync(body),
         Some(chain) => {
             let chunks = signed_chunks::without_signatures(BodyDataStream::new(body), chain);
             s3s::Body::http_body_unsync(StreamBody::new(chunks.map_ok(Frame::data)))

@@ -112,6 +112,32 @@ async fn machines_have_their_names_and_a_reserved_address() {
     sandbox.wait_for_lease(&stranger.id, stranger.private_ip).await;
 }
 
+/// Machines that stay have it in their neighbour tables; were it to change, they would lose each other for a minute.
+#[tokio::test]
+async fn the_bridge_keeps_its_hardware_address_while_machines_come_and_go() {
+    if skipped("the_bridge_keeps_its_hardware_address_while_machines_come_and_go") {
+        return;
+    }
+    let sandbox = Sandbox::new().await;
+    sandbox.network.start().await.unwrap();
+    let address = || {
+        // Unlike nsenter, `ip netns exec` shows the namespace's own /sys.
+        let namespace = sandbox.paths.unique_name();
+        Command::new("ip").args(["netns", "exec", &namespace, "cat", "/sys/class/net/br0/address"]).run()
+    };
+    let before = address().await.unwrap();
+    let specs = [sandbox.spec(11).await, sandbox.spec(12).await];
+    sandbox.network.set_hosts(&specs.iter().map(host).collect()).await.unwrap();
+    for spec in &specs {
+        sandbox.instances.launch(spec).await.unwrap();
+        assert_eq!(address().await.unwrap(), before);
+    }
+    for spec in &specs {
+        sandbox.instances.terminate(&spec.id).await.unwrap();
+        assert_eq!(address().await.unwrap(), before);
+    }
+}
+
 #[tokio::test]
 async fn an_address_passes_to_a_successor() {
     if skipped("an_address_passes_to_a_successor") {

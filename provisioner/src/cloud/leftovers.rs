@@ -3,7 +3,7 @@
 
 use aws_sdk_ec2::types::{Filter, Tag};
 
-use crate::cloud::retry::{Class, CloudError, found, gone};
+use crate::cloud::retry::{CloudError, found_if_known, gone};
 use crate::cloud::{Cloud, RESOURCE_TAG, STACK_TAG};
 use crate::resource::{CloudResult, ResourceKey};
 use crate::resources::database_instance::is_alive;
@@ -60,14 +60,6 @@ impl Leftover {
     }
 }
 
-/// An API that does not know the question has nothing of ours.
-fn seen<T>(result: Result<T, CloudError>) -> CloudResult<Option<T>> {
-    match result {
-        Err(error) if error.class() == Class::Unsupported => Ok(None),
-        other => found(other),
-    }
-}
-
 /// Everything of the stack that is there.
 pub async fn list(cloud: &Cloud) -> CloudResult<Vec<Leftover>> {
     let (ec2, scaling, balancing, iam, storage) =
@@ -91,20 +83,20 @@ async fn in_ec2(cloud: &Cloud) -> CloudResult<Vec<Leftover>> {
         ec2.describe_key_pairs().key_names(cloud.name("ssh")).send(),
     );
     let mut all = Vec::new();
-    let instances = seen(instances.map_err(CloudError::from))?;
+    let instances = found_if_known(instances.map_err(CloudError::from))?;
     let instances = instances.iter().flat_map(|answer| answer.reservations()).flat_map(|r| r.instances());
     all.extend(instances.filter(|i| is_alive(i)).map(|i| Leftover::new("instance", i.instance_id(), i.tags())));
-    let volumes = seen(volumes.map_err(CloudError::from))?;
+    let volumes = found_if_known(volumes.map_err(CloudError::from))?;
     let volumes = volumes.iter().flat_map(|answer| answer.volumes());
     let volumes = volumes.filter(|v| v.state().is_none_or(|state| !state.as_str().starts_with("delet")));
     all.extend(volumes.map(|v| Leftover::new("volume", v.volume_id(), v.tags())));
-    let groups = seen(groups.map_err(CloudError::from))?;
+    let groups = found_if_known(groups.map_err(CloudError::from))?;
     let groups = groups.iter().flat_map(|answer| answer.security_groups());
     all.extend(groups.map(|g| Leftover::new("security-group", g.group_id(), g.tags())));
-    let templates = seen(templates.map_err(CloudError::from))?;
+    let templates = found_if_known(templates.map_err(CloudError::from))?;
     let templates = templates.iter().flat_map(|answer| answer.launch_templates());
     all.extend(templates.map(|t| Leftover::new("launch-template", t.launch_template_id(), t.tags())));
-    let pairs = seen(pairs.map_err(CloudError::from))?;
+    let pairs = found_if_known(pairs.map_err(CloudError::from))?;
     let pairs = pairs.iter().flat_map(|answer| answer.key_pairs());
     all.extend(pairs.map(|p| Leftover::new("key-pair", p.key_name(), p.tags())));
     Ok(all)
@@ -119,17 +111,17 @@ async fn in_auto_scaling(cloud: &Cloud) -> CloudResult<Vec<Leftover>> {
         cloud.cloudwatch.describe_alarms().alarm_name_prefix(cloud.name("cpu-")).send(),
     );
     let mut all = Vec::new();
-    let groups = seen(groups.map_err(CloudError::from))?;
+    let groups = found_if_known(groups.map_err(CloudError::from))?;
     let groups = groups.iter().flat_map(|answer| answer.auto_scaling_groups());
     all.extend(groups.map(|g| Leftover::new("auto-scaling-group", g.auto_scaling_group_name(), &[])));
-    let configurations = seen(configurations.map_err(CloudError::from))?;
+    let configurations = found_if_known(configurations.map_err(CloudError::from))?;
     let names = configurations
         .iter()
         .flat_map(|answer| answer.launch_configurations())
         .filter_map(|configuration| configuration.launch_configuration_name())
         .filter(|name| name.strip_prefix(&prefix).is_some_and(|rest| rest.len() == 12));
     all.extend(names.map(|name| Leftover::new("launch-configuration", Some(name), &[])));
-    let alarms = seen(alarms.map_err(CloudError::from))?;
+    let alarms = found_if_known(alarms.map_err(CloudError::from))?;
     let alarms = alarms.iter().flat_map(|answer| answer.metric_alarms());
     all.extend(alarms.map(|alarm| Leftover::new("scaling-alarm", alarm.alarm_name(), &[])));
     Ok(all)
@@ -137,7 +129,7 @@ async fn in_auto_scaling(cloud: &Cloud) -> CloudResult<Vec<Leftover>> {
 
 async fn in_load_balancing(cloud: &Cloud) -> CloudResult<Vec<Leftover>> {
     let request = cloud.elb.describe_load_balancers().load_balancer_names(&cloud.stack);
-    let answer = seen(request.send().await.map_err(CloudError::from))?;
+    let answer = found_if_known(request.send().await.map_err(CloudError::from))?;
     let all = answer.iter().flat_map(|answer| answer.load_balancer_descriptions());
     Ok(all.map(|lb| Leftover::new("load-balancer", lb.load_balancer_name(), &[])).collect())
 }
@@ -150,10 +142,10 @@ async fn in_iam(cloud: &Cloud) -> CloudResult<Vec<Leftover>> {
             cloud.iam.get_role().role_name(&name).send(),
             cloud.iam.get_instance_profile().instance_profile_name(&name).send(),
         );
-        if seen(role.map_err(CloudError::from))?.is_some() {
+        if found_if_known(role.map_err(CloudError::from))?.is_some() {
             all.push(Leftover::new("role", Some(&name), &[]));
         }
-        if seen(profile.map_err(CloudError::from))?.is_some() {
+        if found_if_known(profile.map_err(CloudError::from))?.is_some() {
             all.push(Leftover::new("instance-profile", Some(&name), &[]));
         }
     }
@@ -162,6 +154,6 @@ async fn in_iam(cloud: &Cloud) -> CloudResult<Vec<Leftover>> {
 
 async fn in_s3(cloud: &Cloud) -> CloudResult<Vec<Leftover>> {
     let name = cloud.bucket();
-    let head = seen(cloud.s3.head_bucket().bucket(&name).send().await.map_err(CloudError::from))?;
+    let head = found_if_known(cloud.s3.head_bucket().bucket(&name).send().await.map_err(CloudError::from))?;
     Ok(head.map(|_| Leftover::new("bucket", Some(&name), &[])).into_iter().collect())
 }

@@ -30,6 +30,9 @@ pub enum CloudError {
         /// What the user can do.
         hint: Option<String>,
     },
+    /// More has to be done or to happen first; our own word for "refused for now".
+    #[error("{0}")]
+    NotYet(String),
     /// The client token belongs to an instance that is gone; a new generation is needed.
     #[error("the client token belongs to {0}, which is gone")]
     TokenSpent(String),
@@ -123,6 +126,7 @@ pub fn classify(error: &CloudError) -> Class {
     let (code, message, status) = match error {
         CloudError::Api { code, message, status } => (code.as_str(), message.as_str(), *status),
         CloudError::TokenSpent(_) => return Class::TokenSpent,
+        CloudError::NotYet(_) => return Class::RefusedForNow,
         CloudError::Transport(_) | CloudError::Other { .. } => return Class::Stop,
     };
     if REFUSED_FOR_NOW.contains(&code) {
@@ -244,6 +248,14 @@ pub fn found<T>(result: Result<T, CloudError>) -> Result<Option<T>, CloudError> 
         Ok(value) => Ok(Some(value)),
         Err(error) if error.class() == Class::Missing => Ok(None),
         Err(error) => Err(error),
+    }
+}
+
+/// As `found`, and a cloud that does not know the question has none.
+pub fn found_if_known<T>(result: Result<T, CloudError>) -> Result<Option<T>, CloudError> {
+    match result {
+        Err(error) if error.class() == Class::Unsupported => Ok(None),
+        other => found(other),
     }
 }
 

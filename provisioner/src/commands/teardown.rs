@@ -8,7 +8,7 @@ use crate::cli::TeardownOptions;
 use crate::cloud::leftovers::{self, Leftover};
 use crate::cloud::retry::Class;
 use crate::cloud::{Cloud, local};
-use crate::commands::{Session, WhenStopped};
+use crate::commands::{LOCAL, Session, WhenStopped};
 use crate::config::CloudKind;
 use crate::converge::{Pause, Walk, observe};
 use crate::demolish::{demolish, goes};
@@ -16,18 +16,21 @@ use crate::error::{Exit, Failure, Left};
 use crate::plan::Sightings;
 use crate::report::{seconds, table};
 use crate::resource::{Resource, ResourceKey};
-use crate::state::{self, StateFile};
+use crate::state;
 
 const SWEEP_LIMIT: Duration = Duration::from_secs(120);
 
 /// Runs it.
 pub async fn run(session: Session, options: TeardownOptions) -> Result<Exit, Failure> {
     let began = Instant::now();
-    let had_state = state::load(&session.global.state_dir, session.config.stack())?.is_some();
     let lock = state::lock(&session.global.state_dir, session.config.stack())?;
     let Some(clients) = session.clients(WhenStopped::StartIfFounded).await? else {
         session.report.say("the local cloud does not run and holds nothing");
         session.report.data("0 left");
+        let kept = state::load(&session.global.state_dir, session.config.stack())?;
+        if kept.is_none_or(|state| state.cloud == LOCAL) {
+            state::forget(&session.global.state_dir, session.config.stack())?;
+        }
         return Ok(Exit::Done);
     };
     let (cloud, state) = session.connect(clients).await?;
@@ -52,8 +55,6 @@ pub async fn run(session: Session, options: TeardownOptions) -> Result<Exit, Fai
         return Ok(Exit::NotReady);
     }
 
-    // Without a state of before there is nothing to note: then everything goes by tags alone.
-    let state = if had_state { Some(StateFile::open(&session.global.state_dir, state, lock)?) } else { None };
     let walk = Walk { cloud: &cloud, report, interrupt: &session.interrupt };
     demolish(walk, &resources, &sightings, options.delete_data).await?;
     let left = sweep(walk, options.delete_data).await?;
@@ -71,9 +72,8 @@ pub async fn run(session: Session, options: TeardownOptions) -> Result<Exit, Fai
         return Ok(Exit::Done);
     }
     report.data("0 left");
-    if let Some(state) = state {
-        state.forget()?;
-    }
+    state::forget(&session.global.state_dir, session.config.stack())?;
+    drop(lock);
     if session.config.cloud.kind == CloudKind::Local {
         local::stop_if_empty(&session.global.local_state_dir).await?;
     }
@@ -146,6 +146,6 @@ async fn sweep(walk: Walk<'_>, delete_data: bool) -> Result<Vec<Leftover>, Failu
                 .hint("remove what holds them, then run `imagecrud-deploy teardown` again"));
         }
         step.waiting("it to be gone", &trouble, began.elapsed(), SWEEP_LIMIT);
-        walk.interrupt.sleep(pause.next()).await?;
+        walk.interrupt.sleep(pause.lengthen()).await?;
     }
 }

@@ -45,6 +45,10 @@ impl Resource for DatabaseEndpoint {
         Desired::default().with_value("instance", known.id(&keys::database_instance()))
     }
 
+    fn is_awaited(&self) -> bool {
+        true
+    }
+
     fn patience(&self) -> Patience {
         Patience::secs(
             600,

@@ -73,11 +73,7 @@ impl Resource for KeyPair {
             Err(error) if error.code() == "InvalidKeyPair.Duplicate" => {
                 let delete = cloud.ec2.delete_key_pair().key_name(cloud.name("ssh"));
                 gone(delete.send().await.map_err(CloudError::from))?;
-                Err(CloudError::Api {
-                    code: "IncorrectState".to_owned(),
-                    message: "an earlier key pair without its private key is being replaced".to_owned(),
-                    status: 400,
-                })
+                Err(CloudError::NotYet("one without its private key is being replaced".to_owned()))
             }
             Err(error) => Err(error),
         }

@@ -5,7 +5,7 @@ use aws_sdk_elasticloadbalancing::types::{
     ConnectionDraining, HealthCheck, Listener, LoadBalancerAttributes, LoadBalancerDescription, Tag,
 };
 
-use crate::cloud::retry::{CloudError, found, gone};
+use crate::cloud::retry::{CloudError, found, found_if_known, gone};
 use crate::cloud::{Cloud, RESOURCE_TAG, STACK_TAG};
 use crate::resource::{Changes, ClientToken, CloudResult, Desired, Observed, Outputs, Patience, Resource, ResourceKey};
 use crate::resources::keys;
@@ -125,7 +125,8 @@ impl Resource for LoadBalancer {
         let answer = cloud.elb.describe_load_balancers().load_balancer_names(name).send().await;
         let Some(answer) = found(answer.map_err(CloudError::from))? else { return Ok(None) };
         let Some(description) = answer.load_balancer_descriptions().first() else { return Ok(None) };
-        let tags = found(cloud.elb.describe_tags().load_balancer_names(name).send().await.map_err(CloudError::from))?;
+        let tags =
+            found_if_known(cloud.elb.describe_tags().load_balancer_names(name).send().await.map_err(CloudError::from))?;
         let tags: Vec<&Tag> = tags
             .iter()
             .flat_map(|answer| answer.tag_descriptions())

@@ -135,6 +135,10 @@ impl Resource for Rollout {
         Desired::default().with("previous", "0")
     }
 
+    fn is_awaited(&self) -> bool {
+        true
+    }
+
     fn goes_with(&self) -> Option<ResourceKey> {
         Some(keys::auto_scaling_group())
     }
@@ -171,11 +175,7 @@ impl Resource for Rollout {
         let old = group.instances().iter().filter(|instance| is_old(instance, &group)).count();
         match take(cloud, &group).await? {
             Step::Done | Step::Finish { .. } => Ok(()),
-            _ => Err(CloudError::Api {
-                code: "IncorrectState".to_owned(),
-                message: format!("{old} still run the previous version"),
-                status: 0,
-            }),
+            _ => Err(CloudError::NotYet(format!("{old} still run the previous version"))),
         }
     }
 

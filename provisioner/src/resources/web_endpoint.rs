@@ -44,6 +44,10 @@ impl Resource for WebEndpoint {
         Some(keys::load_balancer())
     }
 
+    fn is_awaited(&self) -> bool {
+        true
+    }
+
     fn patience(&self) -> Patience {
         Patience::secs(
             900,
