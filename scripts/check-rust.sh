@@ -3,7 +3,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 wanted=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
-hint="hint: curl -sSf https://sh.rustup.rs | sh -s -- -y, then open a new shell (or: rustup update stable)"
+hint="hint: install it, or update it, with rustup (your distribution's own may be too old); then open a new shell"
 if ! command -v cargo >/dev/null; then
     printf 'error: cargo is not there; Rust %s or newer is needed\n%s\n' "$wanted" "$hint" >&2
     exit 1

@@ -142,11 +142,13 @@ impl Imds {
     fn instance(&self, headers: &HeaderMap) -> anyhow::Result<Option<Arc<Instance>>> {
         let source = headers.get(SOURCE).and_then(|value| value.to_str().ok()?.parse::<Ipv4Addr>().ok());
         let Some(source) = source else { return Ok(None) };
-        let instances = self.store.read(|tx| tx.list::<Instance>())?;
-        Ok(instances
-            .into_iter()
-            .filter(|instance| instance.private_ip == source && instance.state != InstanceState::Terminated)
-            .max_by_key(|instance| (instance.state.is_alive(), instance.launched)))
+        let found = self.store.read(|tx| {
+            tx.list::<Instance>()
+                .into_iter()
+                .filter(|instance| instance.private_ip == source && instance.state != InstanceState::Terminated)
+                .max_by_key(|instance| (instance.state.is_alive(), instance.launched))
+        })?;
+        Ok(found)
     }
 
     /// <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instance-metadata-v2-how-it-works.html>

@@ -485,7 +485,8 @@ async fn the_front_tells_s3_from_the_api_and_says_so_when_they_are_down() {
         format!("AWS4-HMAC-SHA256 Credential=AK/20261124/r/{service}/aws4_request, SignedHeaders=host, Signature=0")
     };
     let (s3_scope, ec2_scope) = (scope("s3"), scope("ec2"));
-    let cases: &[(&str, &str, &[(&str, &str)])] = &[
+    type Headers<'a> = &'a [(&'a str, &'a str)];
+    let cases: &[(&str, &str, Headers<'_>)] = &[
         ("api", "/services/compute", &[]),
         ("api", "/services/objectstorages/x", &[]),
         ("api", "/", &[("Authorization", &ec2_scope)]),
