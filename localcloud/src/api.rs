@@ -1,14 +1,14 @@
 //! The services' actions. An action is the type of its input; `run` gets a transaction and nothing else, so that an
 //! action cannot touch the world. Each service lists its actions in one visible place.
 
-/// Amazon EC2.
-pub mod ec2;
-/// Elastic Load Balancing, classic.
-pub mod elb;
 /// EC2 Auto Scaling.
 pub mod autoscaling;
 /// Amazon CloudWatch.
 pub mod cloudwatch;
+/// Amazon EC2.
+pub mod ec2;
+/// Elastic Load Balancing, classic.
+pub mod elb;
 /// AWS IAM (Eucalyptus: Euare).
 pub mod iam;
 /// AWS STS (Eucalyptus: Tokens).

@@ -1,10 +1,10 @@
 //! The running cloud: founds the records, starts network, proxy and S3, serves the API and the metadata service, and runs
 //! the reconcilers. When it ends, or is killed, the instances, the proxy and S3 go on; the next start adopts them.
 
-/// What the daemon tells of itself on a socket of its own, and only there.
-pub mod status;
 /// Founds a cloud's records: site, operator's credentials, image, eucarc.
 pub mod founding;
+/// What the daemon tells of itself on a socket of its own, and only there.
+pub mod status;
 /// Ends everything that a cloud runs, with or without a daemon.
 pub mod stopping;
 
@@ -92,12 +92,8 @@ impl LocalCloud {
         let stop = CancellationToken::new();
         let observer = Arc::new(Consoles(Arc::clone(&parts.drivers.instances)));
         let front = Front::new(Arc::clone(&store), api::services(), observer);
-        let cx = Context {
-            store: Arc::clone(&store),
-            drivers: parts.drivers,
-            paths: paths.clone(),
-            config: config.clone(),
-        };
+        let cx =
+            Context { store: Arc::clone(&store), drivers: parts.drivers, paths: paths.clone(), config: config.clone() };
         let mut tasks = runner::start(&cx, reconcile::all(), &stop);
         serve(&mut tasks, &paths.socket("api"), front.router(), &stop)?;
         serve(&mut tasks, &paths.socket("imds"), imds::router(Arc::clone(&store), paths.clone()), &stop)?;
@@ -153,7 +149,9 @@ impl DaemonLock {
                 let pid = std::fs::read_to_string(&path).unwrap_or_default();
                 bail!("a local cloud already runs on {} (process {pid})", paths.root().display())
             }
-            Err(std::fs::TryLockError::Error(error)) => Err(error).with_context(|| format!("locking {}", path.display())),
+            Err(std::fs::TryLockError::Error(error)) => {
+                Err(error).with_context(|| format!("locking {}", path.display()))
+            }
         }
     }
 

@@ -3,16 +3,16 @@
 
 /// Working stand-ins without containers or networks, for tests of everything above the drivers.
 pub mod fake;
-/// Instances as systemd-nspawn system containers.
-pub mod nspawn;
-/// The network namespace: bridge, DHCP and firewall.
-pub mod network;
 /// nftables rules from security groups.
 pub mod firewall;
 /// HAProxy: load balancers, and every door between host and namespace.
 pub mod haproxy;
 /// Volumes as sparse files on loop devices.
 pub mod loop_volume;
+/// The network namespace: bridge, DHCP and firewall.
+pub mod network;
+/// Instances as systemd-nspawn system containers.
+pub mod nspawn;
 
 use std::{
     collections::BTreeSet,

@@ -13,17 +13,17 @@ pub mod key_pair;
 pub mod launch_template;
 /// Security groups and their rules.
 pub mod security_group;
-/// Volumes and their attachments.
-pub mod volume;
 /// Region, zone, default VPC and subnets: what a cloud is born with.
 pub mod site;
 /// Tags on any resource.
 pub mod tag;
+/// Volumes and their attachments.
+pub mod volume;
 
-/// Groups, launch configurations, policies and activities.
-pub mod auto_scaling;
 /// Alarms.
 pub mod alarm;
+/// Groups, launch configurations, policies and activities.
+pub mod auto_scaling;
 /// Users' and roles' credentials, roles, instance profiles.
 pub mod identity;
 /// Classic load balancers.

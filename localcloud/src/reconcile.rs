@@ -13,11 +13,11 @@ pub mod instances;
 pub mod load_balancers;
 /// Leases and firewall rules follow instances and security groups.
 pub mod network;
+/// Runs the reconcilers: on a change of the records, and every so often.
+pub mod runner;
 /// Records for the tests below.
 #[cfg(test)]
 mod samples;
-/// Runs the reconcilers: on a change of the records, and every so often.
-pub mod runner;
 /// Volumes are created, attached, detached and deleted.
 pub mod volumes;
 

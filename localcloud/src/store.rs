@@ -66,7 +66,10 @@ impl Store {
     ///
     /// # Errors
     /// `body`'s own, or the store's when the disk refuses.
-    pub fn transact<T, E: From<StoreError>>(&self, body: impl FnOnce(&mut Transaction<'_>) -> Result<T, E>) -> Result<T, E> {
+    pub fn transact<T, E: From<StoreError>>(
+        &self,
+        body: impl FnOnce(&mut Transaction<'_>) -> Result<T, E>,
+    ) -> Result<T, E> {
         let mut transaction = Transaction { inner: self.lock(), changes: BTreeMap::new(), failure: None };
         let outcome = body(&mut transaction)?;
         if transaction.commit()? {
@@ -313,7 +316,12 @@ mod tests {
         changed.mark_unchanged();
         assert!(names(&store).is_empty());
         assert!(!changed.has_changed().expect("the store lives"));
-        store.transact(|tx| { tx.put(thing("a", 1)); Ok::<_, StoreError>(()) }).expect("commits");
+        store
+            .transact(|tx| {
+                tx.put(thing("a", 1));
+                Ok::<_, StoreError>(())
+            })
+            .expect("commits");
         assert!(changed.has_changed().expect("the store lives"));
     }
 
@@ -321,9 +329,19 @@ mod tests {
     fn a_record_written_before_its_kind_was_read_is_seen() {
         let dir = tempfile::tempdir().expect("a directory");
         let store = Store::open(&dir.path().join("records")).expect("opens");
-        store.transact(|tx| { tx.put(thing("a", 1)); Ok::<_, StoreError>(()) }).expect("commits");
+        store
+            .transact(|tx| {
+                tx.put(thing("a", 1));
+                Ok::<_, StoreError>(())
+            })
+            .expect("commits");
         assert_eq!(names(&store), ["a"]);
-        store.transact(|tx| { tx.delete::<Thing>("a"); Ok::<_, StoreError>(()) }).expect("commits");
+        store
+            .transact(|tx| {
+                tx.delete::<Thing>("a");
+                Ok::<_, StoreError>(())
+            })
+            .expect("commits");
         assert!(names(&store).is_empty());
     }
 }

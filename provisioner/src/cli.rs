@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::CloudKind;
+use crate::user_data::VmKind;
 
 /// Brings IMAGE CRUD up on any EC2-compatible cloud, scales it, heals it and removes it
 ///
@@ -72,6 +73,12 @@ pub enum Command {
     Teardown(TeardownOptions),
     /// Check that everything needed is there, and print what the cloud can do
     Doctor,
+    /// Print the user-data of a kind of VM, with made-up facts, for `cloud-init schema`
+    #[command(hide = true)]
+    RenderUserData {
+        #[arg(value_enum)]
+        kind: VmKind,
+    },
 }
 
 /// Options of `up`.

@@ -14,6 +14,7 @@ use crate::report::{Reporter, Verbosity};
 use crate::resource::Resource;
 use crate::stack::{Blueprint, declare};
 use crate::state::{self, State, random_text};
+use crate::user_data;
 
 /// `doctor`
 pub mod doctor;
@@ -32,15 +33,21 @@ const LOCAL: &str = "local";
 /// Runs a command.
 pub async fn run(cli: Cli) -> Result<Exit, Failure> {
     let Cli { global, command } = cli;
-    let report =
-        Reporter::new(Verbosity { quiet: global.quiet, verbose: global.verbose, no_progress: global.no_progress });
-    let session = Session { config: configure(&global)?, global, report, interrupt: Interrupt::listen() };
+    let session = || {
+        let report =
+            Reporter::new(Verbosity { quiet: global.quiet, verbose: global.verbose, no_progress: global.no_progress });
+        Ok(Session { config: configure(&global)?, global, report, interrupt: Interrupt::listen() })
+    };
     match command {
-        Command::Up(options) => up::run(session, options).await,
-        Command::Status(options) => status::run(session, options).await,
-        Command::Scale(options) => scale::run(session, options).await,
-        Command::Teardown(options) => teardown::run(session, options).await,
-        Command::Doctor => doctor::run(session).await,
+        Command::Up(options) => up::run(session()?, options).await,
+        Command::Status(options) => status::run(session()?, options).await,
+        Command::Scale(options) => scale::run(session()?, options).await,
+        Command::Teardown(options) => teardown::run(session()?, options).await,
+        Command::Doctor => doctor::run(session()?).await,
+        Command::RenderUserData { kind } => {
+            print!("{}", user_data::sample(kind).map_err(|error| Failure::new("rendering user-data", error))?);
+            Ok(Exit::Done)
+        }
     }
 }
 

@@ -84,6 +84,38 @@ pub fn web(facts: &WebFacts) -> CloudResult<String> {
     render("web", embedded::WEB, variables)
 }
 
+/// The two kinds of VM.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+pub enum VmKind {
+    Database,
+    Web,
+}
+
+/// User-data with made-up facts, as cloud-init's own checker may see it.
+pub fn sample(kind: VmKind) -> CloudResult<String> {
+    let facts = sample_facts();
+    match kind {
+        VmKind::Database => {
+            database(&DatabaseFacts { facts, volume_id: "vol-12345678".into(), device: "/dev/vdf".into() })
+        }
+        VmKind::Web => {
+            let bundle_sha256 = "0".repeat(64);
+            web(&WebFacts { facts, bundle_key: format!("bundle/{bundle_sha256}/imagecrud"), bundle_sha256 })
+        }
+    }
+}
+
+fn sample_facts() -> Facts {
+    Facts {
+        stack: "imagecrud".into(),
+        region: "localcloud".into(),
+        s3_endpoint: "http://10.77.0.1:8773".into(),
+        s3_public_endpoint: "http://s3.localhost:8773".into(),
+        s3_path_style: true,
+        bucket: "imagecrud-0123456789".into(),
+    }
+}
+
 fn render(kind: &str, files: &[(&str, &str)], mut variables: Variables) -> CloudResult<String> {
     let fail =
         |error: minijinja::Error| CloudError::other(format!("rendering cloud-init/{kind}/user-data.yaml: {error:#}"));
@@ -113,28 +145,10 @@ fn render(kind: &str, files: &[(&str, &str)], mut variables: Variables) -> Cloud
 mod tests {
     use super::*;
 
-    fn facts() -> Facts {
-        Facts {
-            stack: "imagecrud".into(),
-            region: "localcloud".into(),
-            s3_endpoint: "http://10.77.0.1:8773".into(),
-            s3_public_endpoint: "http://s3.localhost:8773".into(),
-            s3_path_style: true,
-            bucket: "imagecrud-0123456789".into(),
-        }
-    }
-
     #[test]
     fn both_kinds_render_within_the_limit() {
-        let database =
-            database(&DatabaseFacts { facts: facts(), volume_id: "vol-12345678".into(), device: "/dev/vdf".into() })
-                .unwrap();
-        let web = web(&WebFacts {
-            facts: facts(),
-            bundle_key: format!("bundle/{}/imagecrud", "0".repeat(64)),
-            bundle_sha256: "0".repeat(64),
-        })
-        .unwrap();
+        let database = sample(VmKind::Database).unwrap();
+        let web = sample(VmKind::Web).unwrap();
         for text in [&database, &web] {
             assert!(text.starts_with("#cloud-config"), "{text}");
             assert!(text.contains("imagecrud-0123456789") && !text.contains("{{"), "{text}");
@@ -145,11 +159,11 @@ mod tests {
 
     #[test]
     fn an_unknown_variable_is_an_error_and_too_much_is_refused() {
-        let error = render("x", &[("user-data.yaml", "{{ nothing }}")], facts().variables()).unwrap_err();
+        let error = render("x", &[("user-data.yaml", "{{ nothing }}")], sample_facts().variables()).unwrap_err();
         assert!(error.to_string().contains("cloud-init/x/user-data.yaml"), "{error}");
         let long = "x".repeat(LIMIT_BYTES);
-        let error =
-            render("x", &[("user-data.yaml", "{{ files['a'] }}!"), ("a", &long)], facts().variables()).unwrap_err();
+        let error = render("x", &[("user-data.yaml", "{{ files['a'] }}!"), ("a", &long)], sample_facts().variables())
+            .unwrap_err();
         assert!(error.to_string().contains("16386 bytes"), "{error}");
     }
 
@@ -157,7 +171,7 @@ mod tests {
     fn a_script_becomes_one_json_string() {
         let script = "#!/bin/sh\necho \"it's\" <here> && true\n";
         let template = "content: {{ files['a.sh'] | tojson }}";
-        let text = render("x", &[("user-data.yaml", template), ("a.sh", script)], facts().variables()).unwrap();
+        let text = render("x", &[("user-data.yaml", template), ("a.sh", script)], sample_facts().variables()).unwrap();
         let json = text.strip_prefix("content: ").unwrap().trim_end();
         assert_eq!(serde_json::from_str::<String>(json).unwrap(), script);
     }

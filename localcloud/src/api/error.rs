@@ -59,7 +59,9 @@ impl From<DecodeError> for ApiError {
     /// <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html>
     fn from(error: DecodeError) -> Self {
         match error {
-            DecodeError::Unknown(name) => Self::new("UnknownParameter", format!("The parameter {name} is not recognized")),
+            DecodeError::Unknown(name) => {
+                Self::new("UnknownParameter", format!("The parameter {name} is not recognized"))
+            }
             DecodeError::Missing(name) => Self::missing_parameter(&name),
             DecodeError::Invalid(message) => Self::invalid_parameter_value(message),
         }

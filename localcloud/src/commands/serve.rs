@@ -48,7 +48,11 @@ pub async fn foreground(config: &Config) -> Result<Exit> {
     };
     ensure_object_storage(&paths, &std::env::current_exe()?).await?;
     let cloud = LocalCloud::start(config, Parts { drivers: real_drivers(config, &paths), image }).await?;
-    progress(&format!("serving http://127.0.0.1:{}/services/ (credentials: {})", config.port, paths.eucarc().display()));
+    progress(&format!(
+        "serving http://127.0.0.1:{}/services/ (credentials: {})",
+        config.port,
+        paths.eucarc().display()
+    ));
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     tokio::select! {
         _ = terminate.recv() => {}
@@ -84,7 +88,11 @@ pub async fn detached(config: &Config) -> Result<Exit> {
             bail!("the local cloud did not start:\n{}", said_since(&log, said_before));
         }
         if tokio::time::Instant::now() > deadline {
-            bail!("the local cloud does not answer after {} s:\n{}", START_LIMIT.as_secs(), said_since(&log, said_before));
+            bail!(
+                "the local cloud does not answer after {} s:\n{}",
+                START_LIMIT.as_secs(),
+                said_since(&log, said_before)
+            );
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
@@ -124,8 +132,11 @@ async fn answers(port: u16) -> bool {
 }
 
 fn check_programs() -> Result<()> {
-    let missing: Vec<&str> =
-        PROGRAMS.iter().filter(|(program, _)| process::find_program(program).is_none()).map(|(_, package)| *package).collect();
+    let missing: Vec<&str> = PROGRAMS
+        .iter()
+        .filter(|(program, _)| process::find_program(program).is_none())
+        .map(|(_, package)| *package)
+        .collect();
     if missing.is_empty() {
         return Ok(());
     }

@@ -40,7 +40,7 @@ const REMEMBERED_SECS: f64 = 3600.0;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
     Launch,
-    /// Stop, and launch again from its disk.
+    /// Stop, and launch again from its disk. Also what a machine that was switched off does with what it ran before.
     Reboot,
     Stop,
     Terminate,
@@ -51,14 +51,27 @@ pub enum Step {
     Forget,
 }
 
+/// How an instance was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Seen {
+    pub inspected: Inspected,
+    /// The first look of this daemon: what is down by then went down with the machine or by `localcloud stop`, not by
+    /// itself. (A guest that shut itself down while no daemon watched is taken for that as well.)
+    pub first: bool,
+}
+
 /// What the next step of an instance is. `seen` is how it was found, if it was looked at.
 #[must_use]
-pub fn decide(instance: &Instance, seen: Option<Inspected>, now: Timestamp) -> Option<Step> {
+pub fn decide(instance: &Instance, seen: Option<Seen>, now: Timestamp) -> Option<Step> {
     match (instance.state, seen) {
         (InstanceState::Pending, _) => Some(Step::Launch),
         (InstanceState::Running, _) if instance.reboot_requested => Some(Step::Reboot),
-        (InstanceState::Running, Some(Inspected::Stopped)) => Some(Step::Follow),
-        (InstanceState::Running, Some(Inspected::Absent)) => Some(Step::GiveUp),
+        (InstanceState::Running, Some(seen)) => match seen.inspected {
+            Inspected::Running => None,
+            Inspected::Stopped if seen.first => Some(Step::Reboot),
+            Inspected::Stopped => Some(Step::Follow),
+            Inspected::Absent => Some(Step::GiveUp),
+        },
         (InstanceState::Stopping, _) => Some(Step::Stop),
         (InstanceState::ShuttingDown, _) => Some(Step::Terminate),
         (InstanceState::Terminated, _) if instance.state_changed.age_secs(now) >= REMEMBERED_SECS => Some(Step::Forget),
@@ -93,6 +106,7 @@ impl Reconciler for Instances {
 
     async fn reconcile(&mut self, cx: &Context) -> anyhow::Result<Progress> {
         let watch = self.watched.is_none_or(|time| time.elapsed() >= WATCH_EVERY);
+        let first = self.watched.is_none();
         // The world first, the records after: whatever is in the world by then has a record, unless it is a stray.
         let existing = if watch { Some(cx.drivers.instances.list().await) } else { None };
         #[expect(
@@ -107,7 +121,8 @@ impl Reconciler for Instances {
 
         let now = Timestamp::now();
         for instance in &instances {
-            if let Some(step) = decide(instance, seen.get(&instance.id).copied(), now) {
+            let seen = seen.get(&instance.id).map(|&inspected| Seen { inspected, first });
+            if let Some(step) = decide(instance, seen, now) {
                 let (cx, wiring, instance) = (cx.clone(), Arc::clone(&self.wiring), Arc::clone(instance));
                 let id = instance.id.clone();
                 self.errands.start(&id, step, move |failures| carry_out(cx, wiring, instance, step, failures));
@@ -282,14 +297,31 @@ mod tests {
         Err(DriverError::new("launching i-1", "no memory"))
     }
 
+    #[expect(clippy::unnecessary_wraps, reason = "as `decide` takes it")]
+    fn later(inspected: Inspected) -> Option<Seen> {
+        Some(Seen { inspected, first: false })
+    }
+
+    #[test]
+    fn what_went_down_with_the_machine_is_booted_again_and_nothing_else() {
+        let running = instance("i-1", InstanceState::Running);
+        for (inspected, step) in [
+            (Inspected::Running, None),
+            (Inspected::Stopped, Some(Step::Reboot)),
+            (Inspected::Absent, Some(Step::GiveUp)),
+        ] {
+            assert_eq!(decide(&running, Some(Seen { inspected, first: true }), now()), step, "{inspected:?}");
+        }
+    }
+
     #[test]
     fn each_state_under_way_has_its_step_and_settled_ones_have_none() {
         for (state, seen, step) in [
             (InstanceState::Pending, None, Some(Step::Launch)),
             (InstanceState::Running, None, None),
-            (InstanceState::Running, Some(Inspected::Running), None),
-            (InstanceState::Running, Some(Inspected::Stopped), Some(Step::Follow)),
-            (InstanceState::Running, Some(Inspected::Absent), Some(Step::GiveUp)),
+            (InstanceState::Running, later(Inspected::Running), None),
+            (InstanceState::Running, later(Inspected::Stopped), Some(Step::Follow)),
+            (InstanceState::Running, later(Inspected::Absent), Some(Step::GiveUp)),
             (InstanceState::Stopping, None, Some(Step::Stop)),
             (InstanceState::Stopped, None, None),
             (InstanceState::ShuttingDown, None, Some(Step::Terminate)),
@@ -311,7 +343,7 @@ mod tests {
         let mut rebooting = instance("i-1", InstanceState::Running);
         rebooting.reboot_requested = true;
         rebooting.state_changed = now().plus_secs(-60);
-        assert_eq!(decide(&rebooting, Some(Inspected::Stopped), now()), Some(Step::Reboot));
+        assert_eq!(decide(&rebooting, later(Inspected::Stopped), now()), Some(Step::Reboot));
         let changed = after(&rebooting, Step::Reboot, &Ok(()), 0).expect("changed");
         assert!(!changed.reboot_requested && changed.state_changed > rebooting.state_changed);
     }

@@ -33,14 +33,18 @@ fn decode(value: Value) -> Result<Node, DecodeError> {
     Ok(match value {
         Value::Null => Node::Null,
         Value::Bool(value) => Node::Bool(value),
-        Value::Integer(number) => Node::Integer(i64::try_from(number).map_err(|_| unsupported("a number beyond 64 bits"))?),
+        Value::Integer(number) => {
+            Node::Integer(i64::try_from(number).map_err(|_| unsupported("a number beyond 64 bits"))?)
+        }
         Value::Float(value) => Node::Float(value),
         Value::Text(text) => Node::Text(text),
         Value::Bytes(bytes) => Node::Blob(bytes),
         Value::Tag(EPOCH_TIME, inner) => match *inner {
             Value::Float(seconds) => Node::Timestamp(seconds),
             #[expect(clippy::cast_precision_loss, reason = "seconds since the epoch are far below 2^53")]
-            Value::Integer(seconds) => Node::Timestamp(i64::try_from(seconds).map_err(|_| unsupported("such a time"))? as f64),
+            Value::Integer(seconds) => {
+                Node::Timestamp(i64::try_from(seconds).map_err(|_| unsupported("such a time"))? as f64)
+            }
             _ => return Err(unsupported("a time that is not a number")),
         },
         Value::Array(items) => Node::List(items.into_iter().map(decode).collect::<Result<_, _>>()?),

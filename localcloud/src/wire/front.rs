@@ -66,7 +66,13 @@ impl Front {
     }
 }
 
-async fn handle(State(front): State<Arc<Front>>, method: Method, uri: Uri, headers: HeaderMap, body: Bytes) -> Response {
+async fn handle(
+    State(front): State<Arc<Front>>,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
     let request_id = id::uuid();
     // Store transactions wait for the disk; they must not hold up the sockets.
     let outcome = tokio::task::spawn_blocking(move || {
@@ -118,12 +124,15 @@ impl Front {
             return respond(404, "text/plain", text.into(), request.request_id);
         };
         let (codec, decoded) = match (rpc_path, target) {
-            (Some(rest), _) if service.rpc_name.is_some() => {
-                (Codec::Cbor, cbor::to_node(request.body).map(|node| (rest.rsplit('/').next().unwrap_or_default().to_owned(), node)))
-            }
-            (_, target) if !target.is_empty() && service.rpc_name.is_some() => {
-                (Codec::Json, json::to_node(request.body).map(|node| (target.rsplit('.').next().unwrap_or_default().to_owned(), node)))
-            }
+            (Some(rest), _) if service.rpc_name.is_some() => (
+                Codec::Cbor,
+                cbor::to_node(request.body).map(|node| (rest.rsplit('/').next().unwrap_or_default().to_owned(), node)),
+            ),
+            (_, target) if !target.is_empty() && service.rpc_name.is_some() => (
+                Codec::Json,
+                json::to_node(request.body)
+                    .map(|node| (target.rsplit('.').next().unwrap_or_default().to_owned(), node)),
+            ),
             _ => (Codec::Query, decode_query(request.parameters())),
         };
         let action = decoded.as_ref().map(|(action, _)| action.clone()).unwrap_or_default();
@@ -180,26 +189,29 @@ impl Front {
         _scope: Option<&str>,
     ) -> Result<Node, ApiError> {
         let run = service.find(action)?;
-        self.store.transact(|tx| {
-            let site = tx
-                .get::<Site>(Site::KEY)
-                .ok_or_else(|| ApiError::from(StoreError::Commit("the cloud has no site record".to_owned())))?;
-            let caller = Caller {
-                account_id: credential.account_id.clone(),
-                principal_arn: credential.principal_arn.clone(),
-                principal_id: credential.principal_id.clone(),
-                access_key: credential.access_key.clone(),
-                region: site.region.clone(),
-                site: &site,
-                observer: &*self.observer,
-            };
-            run(input, tx, &caller)
-        })
-        .map_err(|error: ApiError| match (service.dialect, error.code.as_str()) {
-            // The query services have another word for what EC2 calls an invalid or missing parameter.
-            (Dialect::Query, "UnknownParameter" | "MissingParameter") => ApiError { code: "ValidationError".to_owned(), ..error },
-            _ => error,
-        })
+        self.store
+            .transact(|tx| {
+                let site = tx
+                    .get::<Site>(Site::KEY)
+                    .ok_or_else(|| ApiError::from(StoreError::Commit("the cloud has no site record".to_owned())))?;
+                let caller = Caller {
+                    account_id: credential.account_id.clone(),
+                    principal_arn: credential.principal_arn.clone(),
+                    principal_id: credential.principal_id.clone(),
+                    access_key: credential.access_key.clone(),
+                    region: site.region.clone(),
+                    site: &site,
+                    observer: &*self.observer,
+                };
+                run(input, tx, &caller)
+            })
+            .map_err(|error: ApiError| match (service.dialect, error.code.as_str()) {
+                // The query services have another word for what EC2 calls an invalid or missing parameter.
+                (Dialect::Query, "UnknownParameter" | "MissingParameter") => {
+                    ApiError { code: "ValidationError".to_owned(), ..error }
+                }
+                _ => error,
+            })
     }
 }
 
@@ -214,14 +226,28 @@ fn in_words_of(service: &Service, error: DecodeError) -> ApiError {
 /// The action and its parameters, without what belongs to the protocol and the signature.
 fn decode_query(parameters: Vec<(String, String)>) -> Result<(String, Node), DecodeError> {
     const PROTOCOL: &[&str] = &[
-        "Version", "AWSAccessKeyId", "Signature", "SignatureMethod", "SignatureVersion", "Timestamp", "Expires", "SecurityToken",
-        "X-Amz-Algorithm", "X-Amz-Credential", "X-Amz-Date", "X-Amz-Expires", "X-Amz-SignedHeaders", "X-Amz-Signature",
-        "X-Amz-Security-Token", "Action",
+        "Version",
+        "AWSAccessKeyId",
+        "Signature",
+        "SignatureMethod",
+        "SignatureVersion",
+        "Timestamp",
+        "Expires",
+        "SecurityToken",
+        "X-Amz-Algorithm",
+        "X-Amz-Credential",
+        "X-Amz-Date",
+        "X-Amz-Expires",
+        "X-Amz-SignedHeaders",
+        "X-Amz-Signature",
+        "X-Amz-Security-Token",
+        "Action",
     ];
     // CloudWatch has a parameter Timestamp of its own only below a list (`MetricData.member.1.Timestamp`).
     let action = parameters.iter().find(|(name, _)| name == "Action").map(|(_, value)| value.clone());
     let action = action.filter(|action| !action.is_empty()).ok_or_else(|| DecodeError::Missing("Action".to_owned()))?;
-    let rest: BTreeMap<String, String> = parameters.into_iter().filter(|(name, _)| !PROTOCOL.contains(&name.as_str())).collect();
+    let rest: BTreeMap<String, String> =
+        parameters.into_iter().filter(|(name, _)| !PROTOCOL.contains(&name.as_str())).collect();
     Ok((action, query::to_node(rest)?))
 }
 
@@ -231,9 +257,13 @@ fn decode_query(parameters: Vec<(String, String)>) -> Result<(String, Node), Dec
 fn refusal(service: &Service, error: &AuthError) -> ApiError {
     let ec2 = service.dialect == Dialect::Ec2;
     let (code, status) = match error {
-        AuthError::Missing => (if ec2 { "AuthFailure" } else { "MissingAuthenticationToken" }, if ec2 { 401 } else { 403 }),
+        AuthError::Missing => {
+            (if ec2 { "AuthFailure" } else { "MissingAuthenticationToken" }, if ec2 { 401 } else { 403 })
+        }
         AuthError::Incomplete(_) => ("IncompleteSignature", 400),
-        AuthError::UnknownAccessKey(_) => (if ec2 { "AuthFailure" } else { "InvalidClientTokenId" }, if ec2 { 401 } else { 403 }),
+        AuthError::UnknownAccessKey(_) => {
+            (if ec2 { "AuthFailure" } else { "InvalidClientTokenId" }, if ec2 { 401 } else { 403 })
+        }
         AuthError::Mismatch => (if ec2 { "AuthFailure" } else { "SignatureDoesNotMatch" }, if ec2 { 401 } else { 403 }),
         AuthError::Skewed { .. } | AuthError::Expired => ("RequestExpired", 400),
         AuthError::InvalidToken => (if ec2 { "AuthFailure" } else { "InvalidClientTokenId" }, 403),
@@ -255,7 +285,8 @@ fn encode(service: &Service, codec: Codec, action: &str, output: &Node, request_
 
 fn encode_error(service: &Service, codec: Codec, error: &ApiError, request_id: &str) -> Response {
     if matches!(codec, Codec::Query) {
-        let body = xml::error(service.dialect, service.namespace, &error.code, &error.message, error.is_senders(), request_id);
+        let body =
+            xml::error(service.dialect, service.namespace, &error.code, &error.message, error.is_senders(), request_id);
         return respond(error.status, "text/xml;charset=UTF-8", body, request_id);
     }
     let node = Node::Map(vec![

@@ -30,7 +30,8 @@ where
 }
 
 fn insert(branch: &mut BTreeMap<String, Tree>, whole: &str, rest: &str, value: String) -> Result<(), DecodeError> {
-    let conflict = || DecodeError::Invalid(format!("the parameter {whole} is given twice, or as a value and as a structure"));
+    let conflict =
+        || DecodeError::Invalid(format!("the parameter {whole} is given twice, or as a value and as a structure"));
     match rest.split_once('.') {
         None => match branch.insert(rest.to_owned(), Tree::Leaf(value)) {
             None => Ok(()),

@@ -125,7 +125,9 @@ impl<'de> de::Deserializer<'de> for Node {
             Self::Text(text) => visitor.visit_string(text),
             Self::Blob(bytes) => visitor.visit_byte_buf(bytes),
             Self::List(items) => visitor.visit_seq(de::value::SeqDeserializer::new(items.into_iter())),
-            Self::Map(entries) => visitor.visit_map(Entries { entries: entries.into_iter(), value: None, key: String::new() }),
+            Self::Map(entries) => {
+                visitor.visit_map(Entries { entries: entries.into_iter(), value: None, key: String::new() })
+            }
         }
     }
 
@@ -177,7 +179,11 @@ impl<'de> de::Deserializer<'de> for Node {
         if self.is_null() { visitor.visit_none() } else { visitor.visit_some(self) }
     }
 
-    fn deserialize_newtype_struct<V: de::Visitor<'de>>(self, name: &'static str, visitor: V) -> Result<V::Value, DecodeError> {
+    fn deserialize_newtype_struct<V: de::Visitor<'de>>(
+        self,
+        name: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, DecodeError> {
         if name == TIMESTAMP { self.deserialize_any(visitor) } else { visitor.visit_newtype_struct(self) }
     }
 
@@ -186,14 +192,18 @@ impl<'de> de::Deserializer<'de> for Node {
             Self::List(items) => visitor.visit_seq(de::value::SeqDeserializer::new(items.into_iter())),
             // An empty query parameter (`Filters=`) is how the SDKs write an empty list.
             Self::Null => visitor.visit_seq(de::value::SeqDeserializer::new(std::iter::empty::<Self>())),
-            Self::Text(text) if text.is_empty() => visitor.visit_seq(de::value::SeqDeserializer::new(std::iter::empty::<Self>())),
+            Self::Text(text) if text.is_empty() => {
+                visitor.visit_seq(de::value::SeqDeserializer::new(std::iter::empty::<Self>()))
+            }
             other => Err(mismatch(&other, "a list")),
         }
     }
 
     fn deserialize_map<V: de::Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
         match self {
-            Self::Map(entries) => visitor.visit_map(Entries { entries: entries.into_iter(), value: None, key: String::new() }),
+            Self::Map(entries) => {
+                visitor.visit_map(Entries { entries: entries.into_iter(), value: None, key: String::new() })
+            }
             other => Err(mismatch(&other, "a structure")),
         }
     }
@@ -354,10 +364,19 @@ impl ser::Serializer for Serializer {
     fn serialize_unit_struct(self, _name: &'static str) -> Result<Node, DecodeError> {
         Ok(Node::Map(Vec::new()))
     }
-    fn serialize_unit_variant(self, _name: &'static str, _index: u32, variant: &'static str) -> Result<Node, DecodeError> {
+    fn serialize_unit_variant(
+        self,
+        _name: &'static str,
+        _index: u32,
+        variant: &'static str,
+    ) -> Result<Node, DecodeError> {
         Ok(Node::Text(variant.to_owned()))
     }
-    fn serialize_newtype_struct<T: Serialize + ?Sized>(self, name: &'static str, value: &T) -> Result<Node, DecodeError> {
+    fn serialize_newtype_struct<T: Serialize + ?Sized>(
+        self,
+        name: &'static str,
+        value: &T,
+    ) -> Result<Node, DecodeError> {
         match (name, value.serialize(self)?) {
             (TIMESTAMP, Node::Float(seconds)) => Ok(Node::Timestamp(seconds)),
             (_, node) => Ok(node),
@@ -503,7 +522,8 @@ mod tests {
     #[test]
     fn texts_of_a_query_and_values_of_a_structure_read_the_same() {
         let text = |value: &str| Node::Text(value.to_owned());
-        let query = map(vec![("Size", text("10")), ("Encrypted", text("true")), ("Since", text("1970-01-01T00:00:01Z"))]);
+        let query =
+            map(vec![("Size", text("10")), ("Encrypted", text("true")), ("Since", text("1970-01-01T00:00:01Z"))]);
         let typed =
             map(vec![("Size", Node::Integer(10)), ("Encrypted", Node::Bool(true)), ("Since", Node::Timestamp(1.0))]);
         assert_eq!(from_node::<Input>(query), from_node::<Input>(typed));

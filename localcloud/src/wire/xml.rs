@@ -43,7 +43,14 @@ pub fn response(dialect: Dialect, namespace: &str, action: &str, output: &Node, 
 
 /// The whole answer of an action that failed.
 #[must_use]
-pub fn error(dialect: Dialect, namespace: &str, code: &str, message: &str, sender_fault: bool, request_id: &str) -> Vec<u8> {
+pub fn error(
+    dialect: Dialect,
+    namespace: &str,
+    code: &str,
+    message: &str,
+    sender_fault: bool,
+    request_id: &str,
+) -> Vec<u8> {
     let mut body = Body::new(dialect);
     match dialect {
         Dialect::Ec2 => {

@@ -3,11 +3,11 @@
 
 mod auto_scaling;
 mod cloudwatch;
+mod ec2;
 mod elb;
 mod fake_world;
 mod haproxy;
 mod iam;
-mod ec2;
 mod network;
 mod nspawn;
 mod object_storage;

@@ -4,6 +4,7 @@ use std::{
     net::Ipv4Addr,
     path::{Path, PathBuf},
     process::Command,
+    time::Duration,
 };
 
 use localcloud::{
@@ -11,10 +12,11 @@ use localcloud::{
         ProxyDriver as _, ProxyPlan,
         haproxy::{Haproxy, HaproxySettings},
     },
-    host::process::write_atomically,
+    host::process::{PidFile, write_atomically},
     object_storage::{self, S3Credential, S3Credentials, Usage},
     paths::Paths,
 };
+use rustix::process::Signal;
 
 /// Under a directory that is the test's own in every run: what a killed predecessor left is ended first.
 struct World {
@@ -181,7 +183,9 @@ async fn objects_and_uploads_survive_a_killed_process_and_half_written_ones_do_n
     assert_eq!(object_storage::usage(&world.paths).unwrap(), Usage { buckets: 1, objects: 1, bytes: 8 });
 
     let pid = world.pid();
-    Command::new("kill").args(["-9", pid.split(' ').next().unwrap()]).status().unwrap();
+    let process = PidFile::new(world.paths.pid_file(object_storage::PROGRAM)).process().unwrap();
+    process.signal(Signal::KILL);
+    assert!(process.wait(Duration::from_secs(10)).await);
     // What a process leaves that was killed while it wrote: bytes without metadata, and metadata without bytes.
     let root = world.paths.s3_root();
     std::fs::write(root.join("bucket/00000000000000ff-00000000"), "half").unwrap();

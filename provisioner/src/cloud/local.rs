@@ -41,9 +41,10 @@ pub async fn running(state_dir: &Path) -> Result<Option<Eucarc>, Failure> {
     let eucarc = Eucarc::read(&path).map_err(needs_root)?;
     let Some(url) = eucarc.first(&["EC2_URL"]) else { return Ok(None) };
     // Any answer of a cloud will do, also "forbidden"; another program on its port, or its proxy alone, is none.
-    let answers = http_client()?.get(url).send().await.is_ok_and(|answer| {
-        answer.headers().contains_key("x-amzn-requestid") && !answer.status().is_server_error()
-    });
+    let answers =
+        http_client()?.get(url).send().await.is_ok_and(|answer| {
+            answer.headers().contains_key("x-amzn-requestid") && !answer.status().is_server_error()
+        });
     Ok(answers.then_some(eucarc))
 }
 

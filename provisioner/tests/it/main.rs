@@ -9,3 +9,4 @@
 mod command_line;
 mod lifecycle;
 mod moto;
+mod whole_way;

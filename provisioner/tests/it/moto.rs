@@ -67,7 +67,10 @@ impl Moto {
         let port = free_port();
         let directory = tempfile::tempdir().unwrap();
         let log = std::fs::File::create(directory.path().join("moto.log")).unwrap();
-        let server = Command::new(program())
+        // It ends with this process, however that ends.
+        let server = Command::new("setpriv")
+            .args(["--pdeathsig", "KILL"])
+            .arg(program())
             .args(["-H", "127.0.0.1", "-p", &port.to_string()])
             .stdout(Stdio::null())
             .stderr(log)
@@ -199,8 +202,9 @@ fn web_servers() -> String {
     std::thread::spawn(move || {
         for stream in listener.incoming() {
             let Ok(mut stream) = stream else { return };
-            stream.read(&mut [0; 4096]).ok();
-            stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").ok();
+            if stream.read(&mut [0; 4096]).is_ok_and(|length| length > 0) {
+                stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").ok();
+            }
         }
     });
     address

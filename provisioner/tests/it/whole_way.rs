@@ -104,10 +104,8 @@ impl Drop for Way {
 
 /// Ends whatever a cloud under this directory still runs, and removes it.
 fn remove(dir: &Path) {
-    let reset = Command::new(binary("localcloud"))
-        .args(["reset", "--yes", "--state-dir"])
-        .arg(dir.join("cloud"))
-        .output();
+    let reset =
+        Command::new(binary("localcloud")).args(["reset", "--yes", "--state-dir"]).arg(dir.join("cloud")).output();
     match reset {
         Ok(output) if output.status.success() => {
             let _ = std::fs::remove_dir_all(dir);
@@ -186,9 +184,10 @@ async fn until<F: Future<Output = bool>>(what: &str, limit: Duration, mut condit
     }
 }
 
-fn resource<'a>(status: &'a Value, key: &str) -> &'a Value {
+fn resource<'a>(status: &'a Value, kind: &str, name: &str) -> &'a Value {
     let list = status["resources"].as_array().expect("a list of resources");
-    list.iter().find(|resource| resource["key"] == key).unwrap_or_else(|| panic!("{key} in {status}"))
+    let found = list.iter().find(|resource| resource["type"] == kind && resource["name"] == name);
+    found.unwrap_or_else(|| panic!("{kind} {name} in {status}"))
 }
 
 #[tokio::test]
@@ -226,14 +225,16 @@ async fn up_upload_scale_heal_and_teardown_leave_every_picture_and_then_nothing(
     // Scale: bounds are kept to, three instances serve.
     assert_eq!(way.deploy(&["scale", "99"]).status.code(), Some(2));
     way.deployed(&["scale", "3"]);
-    assert!(resource(&way.status(), "auto_scaling_group/web")["detail"].as_str().expect("a detail").contains('3'));
+    assert!(
+        resource(&way.status(), "auto-scaling-group", "web")["detail"].as_str().expect("a detail").starts_with("3/3")
+    );
     assert!(String::from_utf8_lossy(&way.deploy(&["up"]).stderr).contains("nothing changes"), "up keeps the scale");
 
     // The database dies; `up` brings it back on the same volume, and the web servers find it.
-    let database = resource(&way.status(), "instance/database")["id"].as_str().expect("an id").to_owned();
+    let database = resource(&way.status(), "instance", "database")["id"].as_str().expect("an id").to_owned();
     way.ec2().terminate_instances().instance_ids(&database).send().await.expect("terminated");
     way.deployed(&["up"]);
-    let replaced = resource(&way.status(), "instance/database")["id"].as_str().expect("an id").to_owned();
+    let replaced = resource(&way.status(), "instance", "database")["id"].as_str().expect("an id").to_owned();
     assert_ne!(replaced, database);
     until("the gallery on the new database", Duration::from_secs(60), || async {
         browser.get(&url).send().await.is_ok_and(|answer| answer.status() == 200)
@@ -252,7 +253,8 @@ async fn up_upload_scale_heal_and_teardown_leave_every_picture_and_then_nothing(
     let alive = Filter::builder().name("instance-state-name").values("running").build();
     let ec2 = way.ec2();
     let running = || async {
-        let found = ec2.describe_instances().filters(web.clone()).filters(alive.clone()).send().await.expect("described");
+        let found =
+            ec2.describe_instances().filters(web.clone()).filters(alive.clone()).send().await.expect("described");
         let instances = found.reservations().iter().flat_map(aws_sdk_ec2::types::Reservation::instances);
         instances.filter_map(|instance| instance.instance_id().map(str::to_owned)).collect::<Vec<_>>()
     };

@@ -1,3 +1,4 @@
+# shellcheck shell=sh
 # Runs one machine: `sh -c SCRIPT launcher COMMAND…`. systemd-nspawn ends with 133 when the guest reboots itself, so
 # it is started again; with anything else the machine is off. LAUNCHER_CGROUPS and MACHINE_CGROUPS are lists of
 # cgroup.procs files; a process that writes 0 into one joins it.
