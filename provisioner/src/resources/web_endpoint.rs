@@ -13,17 +13,44 @@ use crate::resources::keys;
 /// The endpoint.
 pub struct WebEndpoint;
 
+/// Requests for each web server behind the load balancer: it chooses, so that one each might miss one.
+const REQUESTS_PER_SERVER: usize = 2;
+/// A large group is not asked through.
+const MOST_REQUESTS: usize = 20;
+
+/// The gallery as the load balancer shows it.
+struct Gallery {
+    url: String,
+    /// How many web servers are registered.
+    servers: usize,
+}
+
 /// The gallery's URL, once the load balancer has a name.
 pub async fn url(cloud: &Cloud) -> CloudResult<Option<String>> {
+    Ok(gallery(cloud).await?.map(|gallery| gallery.url))
+}
+
+async fn gallery(cloud: &Cloud) -> CloudResult<Option<Gallery>> {
     let request = cloud.elb.describe_load_balancers().load_balancer_names(&cloud.stack);
     let Some(answer) = found(request.send().await.map_err(CloudError::from))? else { return Ok(None) };
     let Some(description) = answer.load_balancer_descriptions().first() else { return Ok(None) };
     let listener = description.listener_descriptions().first().and_then(|description| description.listener());
     let (Some(name), Some(listener)) = (description.dns_name(), listener) else { return Ok(None) };
-    Ok(Some(match listener.load_balancer_port() {
+    let url = match listener.load_balancer_port() {
         80 => format!("http://{name}/imagecrud/"),
         port => format!("http://{name}:{port}/imagecrud/"),
-    }))
+    };
+    Ok(Some(Gallery { url, servers: description.instances().len() }))
+}
+
+/// What the gallery does other than answer 200, if anything.
+async fn trouble(cloud: &Cloud, url: &str) -> Option<String> {
+    match cloud.http.get(url).send().await {
+        Ok(answer) if answer.status() == reqwest::StatusCode::OK => None,
+        Ok(answer) => Some(format!("answers {}", answer.status())),
+        Err(error) if error.is_timeout() => Some("does not answer in time".to_owned()),
+        Err(_) => Some("does not answer".to_owned()),
+    }
 }
 
 #[async_trait]
@@ -57,14 +84,17 @@ impl Resource for WebEndpoint {
     }
 
     async fn find(&self, cloud: &Cloud) -> CloudResult<Option<Observed>> {
-        let Some(url) = url(cloud).await? else { return Ok(None) };
-        let observed = Observed::ready(&url);
-        Ok(Some(match cloud.http.get(&url).send().await {
-            Ok(answer) if answer.status() == reqwest::StatusCode::OK => observed.detail("answers 200"),
-            Ok(answer) => observed.phase(Phase::Pending).detail(format!("answers {}", answer.status())),
-            Err(error) if error.is_timeout() => observed.phase(Phase::Pending).detail("does not answer in time"),
-            Err(_) => observed.phase(Phase::Pending).detail("does not answer"),
-        }))
+        let Some(Gallery { url, servers }) = gallery(cloud).await? else { return Ok(None) };
+        let requests = (servers * REQUESTS_PER_SERVER).clamp(1, MOST_REQUESTS);
+        for answered in 0..requests {
+            if let Some(mut trouble) = trouble(cloud, &url).await {
+                if answered > 0 {
+                    trouble.push_str(", but not always: some of the web servers are not ready");
+                }
+                return Ok(Some(Observed::ready(&url).phase(Phase::Pending).detail(trouble)));
+            }
+        }
+        Ok(Some(Observed::ready(&url).detail("answers 200")))
     }
 
     async fn create(&self, _: &Cloud, _: &Outputs, _: &ClientToken) -> CloudResult<()> {

@@ -236,10 +236,20 @@ async fn up_upload_scale_heal_and_teardown_leave_every_picture_and_then_nothing(
     way.deployed(&["up"]);
     let replaced = resource(&way.status(), "instance", "database")["id"].as_str().expect("an id").to_owned();
     assert_ne!(replaced, database);
-    until("the gallery on the new database", Duration::from_secs(60), || async {
-        browser.get(&url).send().await.is_ok_and(|answer| answer.status() == 200)
-    })
-    .await;
+    assert_every_picture_opens(&browser, &url, 5).await;
+
+    // The daemon is killed: everything serves on, and `up` starts it again.
+    let daemon = std::fs::read_to_string(way.cloud_dir().join("daemon.lock")).expect("the daemon's lock");
+    assert!(Command::new("kill").args(["-9", daemon.trim()]).status().expect("kill runs").success());
+    assert_every_picture_opens(&browser, &url, 5).await;
+    assert_eq!(way.deploy(&["status"]).status.code(), Some(3));
+    assert!(String::from_utf8_lossy(&way.deploy(&["up"]).stderr).contains("nothing changes"));
+
+    // Everything is stopped, as with the machine: `up` boots the same instances again.
+    assert!(way.command("localcloud").arg("stop").status().expect("localcloud starts").success());
+    assert_nothing_runs(&way);
+    way.deployed(&["up"]);
+    assert_eq!(resource(&way.status(), "instance", "database")["id"], replaced);
     assert_every_picture_opens(&browser, &url, 5).await;
 
     // Without data gone, `teardown` and `up` bring the same pictures back.
