@@ -54,8 +54,7 @@ pub fn parse_url(text: &str) -> anyhow::Result<Url> {
     const HINT: &str = "hint: give the whole address, for example http://HOST:8080/imagecrud/";
     let url = Url::parse(text).map_err(|error| anyhow::anyhow!("`{text}` is no URL: {error}\n{HINT}"))?;
     match url.scheme() {
-        "http" if url.has_host() => Ok(url),
-        "https" => Err(anyhow::anyhow!("`{text}`: this client speaks plain http only\n{HINT}")),
+        "http" | "https" if url.has_host() => Ok(url),
         _ => Err(anyhow::anyhow!("`{text}` is no http URL\n{HINT}")),
     }
 }
