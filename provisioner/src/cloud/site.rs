@@ -111,7 +111,11 @@ async fn image(cloud: &Cloud, config: &Config) -> Result<String, Failure> {
     let doing = "looking for the image";
     if let Some(image) = &config.cloud.image {
         let answer = cloud.ec2.describe_images().image_ids(image).send().await.map_err(CloudError::from);
-        let known = found(answer).map_err(|error| Failure::cloud(doing, &error))?;
+        let known = match answer {
+            // What can be no id is as unknown as an id that is not there.
+            Err(error) if error.code() == "InvalidAMIID.Malformed" => None,
+            answer => found(answer).map_err(|error| Failure::cloud(doing, &error))?,
+        };
         if known.is_some_and(|answer| !answer.images().is_empty()) {
             return Ok(image.clone());
         }

@@ -127,7 +127,7 @@ async fn sweep(walk: Walk<'_>, delete_data: bool) -> Result<Vec<Leftover>, Failu
         let all = leftovers::list(cloud).await.map_err(|error| Failure::cloud(doing, &error))?;
         let (kept, left): (Vec<_>, Vec<_>) = all.into_iter().partition(|leftover| leftover.is_data() && !delete_data);
         if left.is_empty() {
-            step.done("nothing left but what is kept");
+            step.done(if kept.is_empty() { "found nothing" } else { "found nothing but what is kept" });
             return Ok(kept);
         }
         for leftover in &left {
