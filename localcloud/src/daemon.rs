@@ -26,7 +26,7 @@ use crate::{
         nspawn::NspawnDriver,
     },
     image::BuiltImage,
-    imds, object_storage,
+    imds,
     paths::Paths,
     reconcile::{
         self,
@@ -72,7 +72,7 @@ pub struct LocalCloud {
     tasks: JoinSet<()>,
 }
 
-/// Which image instances may boot from, and where S3 runs.
+/// Through what the cloud acts, and which image instances may boot from.
 pub struct Parts {
     pub drivers: Drivers,
     pub image: BuiltImage,
@@ -164,12 +164,4 @@ impl DaemonLock {
             _ => None,
         }
     }
-}
-
-/// Starts the S3 process if it does not run, with the credentials that the records hold.
-///
-/// # Errors
-/// When it does not come up.
-pub async fn ensure_object_storage(paths: &Paths, executable: &Path) -> Result<()> {
-    object_storage::ensure_running(paths, executable).await.context("starting S3")
 }

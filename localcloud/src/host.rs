@@ -5,6 +5,8 @@
 pub mod cgroup;
 /// Running a command to its end.
 pub mod command;
+/// Small files, replaced in one step.
+pub mod file;
 /// Files as block devices.
 pub mod loop_device;
 /// Mounts, and what is mounted where.

@@ -6,18 +6,18 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{Exit, progress, require_root, status};
 use crate::{
     config::Config,
-    daemon::{DaemonLock, LocalCloud, Parts, ensure_object_storage, real_drivers},
+    daemon::{DaemonLock, LocalCloud, Parts, real_drivers},
     host::{
         command::Command,
         process::{self, PidFile},
     },
-    image,
+    image, object_storage,
     paths::Paths,
 };
 
@@ -46,7 +46,7 @@ pub async fn foreground(config: &Config) -> Result<Exit> {
     let Some(image) = image::find(config)? else {
         bail!("no VM image is built in {}\n\nhint: `localcloud image build`", config.cache_dir.display())
     };
-    ensure_object_storage(&paths, &std::env::current_exe()?).await?;
+    object_storage::ensure_running(&paths, &std::env::current_exe()?).await.context("starting S3")?;
     let cloud = LocalCloud::start(config, Parts { drivers: real_drivers(config, &paths), image }).await?;
     progress(&format!(
         "serving http://127.0.0.1:{}/services/ (credentials: {})",

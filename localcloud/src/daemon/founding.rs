@@ -1,13 +1,12 @@
 //! Founds a cloud's records: its site, the operator's credentials, its image, and the eucarc by which clients find it.
 //! Every step finds what an earlier start has left.
 
-use std::{io::Write as _, os::unix::fs::PermissionsExt as _};
-
 use anyhow::{Context as _, Result};
 
 use crate::{
     api::ec2,
     config::Config,
+    host::file,
     image::BuiltImage,
     model::{id, identity::Credential, site::Site, time::Timestamp},
     paths::Paths,
@@ -88,9 +87,5 @@ fn write_eucarc(paths: &Paths, site: &Site, operator: &Credential) -> Result<()>
         ("S3_PUBLIC_URL", format!("http://s3.localhost:{port}")),
     ];
     let text: String = lines.iter().map(|(name, value)| format!("export {name}={value}\n")).collect();
-    let mut file = tempfile::NamedTempFile::new_in(paths.root())?;
-    file.write_all(text.as_bytes())?;
-    file.as_file().set_permissions(std::fs::Permissions::from_mode(0o600))?;
-    file.persist(paths.eucarc()).context("writing the eucarc")?;
-    Ok(())
+    file::replace_secret(&paths.eucarc(), text.as_bytes()).context("writing the eucarc")
 }

@@ -31,6 +31,7 @@ use super::{BackendStatus, DriverError, ProxyDriver, ProxyPlan, Result};
 use crate::{
     host::{
         command::Command,
+        file,
         process::{self, PidFile, ProcessId},
     },
     paths::Paths,
@@ -101,7 +102,7 @@ impl Haproxy {
     /// Leaves the configuration beside the current one and has HAProxy judge it.
     async fn write_candidate(&self, rendered: &Rendered) -> Result<PathBuf> {
         let candidate = self.config_file().with_extension("next");
-        process::write_atomically(&candidate, &rendered.text).map_err(|error| {
+        file::replace(&candidate, &rendered.text).map_err(|error| {
             DriverError::new(format!("writing HAProxy's configuration {}", candidate.display()), error)
         })?;
         Command::new(PROGRAM)
@@ -119,7 +120,7 @@ impl Haproxy {
         if saved.as_deref() == Some(states) {
             return Ok(());
         }
-        process::write_atomically(&self.state_file(), states)
+        file::replace(&self.state_file(), states)
             .map_err(|error| DriverError::new("writing the servers' states for HAProxy", error))?;
         *saved = Some(states.to_owned());
         Ok(())

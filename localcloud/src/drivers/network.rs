@@ -21,7 +21,7 @@ use crate::{
     host::{
         self, HostError,
         command::Command,
-        netns,
+        file, netns,
         process::{self, PidFile},
     },
     paths::Paths,
@@ -276,7 +276,7 @@ impl NetworkDriver for NamespaceNetwork {
 }
 
 fn write(path: &Path, text: &str) -> host::Result<()> {
-    process::write_atomically(path, text).map_err(|error| HostError::new(format!("writing {}", path.display()), error))
+    file::replace(path, text).map_err(|error| HostError::new(format!("writing {}", path.display()), error))
 }
 
 fn write_seen(path: &Path, seen: &BTreeMap<Ipv4Addr, String>) -> host::Result<()> {

@@ -26,7 +26,7 @@ use crate::{
         self, HostError,
         cgroup::{Cgroup, Limits},
         command::Command,
-        mount, netns,
+        file, mount, netns,
         process::{self, PidFile, ProcessId},
     },
     paths::Paths,
@@ -420,7 +420,7 @@ impl Machine {
         let path = self.attachments_directory().join(format!("{}.json", device.name()?));
         let failed = |error: &dyn std::fmt::Display| HostError::new(format!("writing {}", path.display()), error);
         let text = serde_json::to_string(device).map_err(|error| failed(&error))?;
-        process::write_atomically(&path, &text).map_err(|error| failed(&error))
+        file::replace(&path, &text).map_err(|error| failed(&error))
     }
 
     fn forget(&self, device: &GuestDevice) -> host::Result<()> {

@@ -10,7 +10,7 @@ use std::{
 
 use rustix::process::{Pid, Signal};
 
-use super::{HostError, Result, command::Command};
+use super::{HostError, Result, command::Command, file};
 
 const POLL: Duration = Duration::from_millis(10);
 
@@ -105,16 +105,11 @@ impl PidFile {
     }
 
     fn write(&self, process: ProcessId) -> std::io::Result<()> {
-        write_atomically(&self.0, &format!("{} {}\n", process.pid, process.start_time))
+        file::replace(&self.0, &format!("{} {}\n", process.pid, process.start_time))
     }
 }
 
-/// Starts a program that stays when we go: in a session of its own, its output appended to `log`, named by `pid_file`.
-pub async fn spawn_detached(program: &str, arguments: &[&str], log: &Path, pid_file: &Path) -> Result<ProcessId> {
-    spawn(Command::new(program).args(arguments.iter().copied()), log, pid_file).await
-}
-
-/// As [`spawn_detached`], with a command that has an environment or a namespace.
+/// Starts a process that stays when we go, in a session of its own. Its output is appended to `log`; `pid_file` names it from now on.
 pub async fn spawn(command: Command, log: &Path, pid_file: &Path) -> Result<ProcessId> {
     let said = format!("starting {command}");
     let failed = |error: std::io::Error| HostError::new(&said, error);
@@ -161,16 +156,6 @@ pub fn tail(log: &Path, lines: usize) -> String {
     all[all.len().saturating_sub(lines)..].join("\n")
 }
 
-/// Replaces a small file in one step: a reader sees the old text or the new one.
-pub fn write_atomically(path: &Path, text: &str) -> std::io::Result<()> {
-    if let Some(parent) = path.parent() {
-        fs::create_dir_all(parent)?;
-    }
-    let beside = path.with_extension(format!("{}.new", std::process::id()));
-    fs::write(&beside, text)?;
-    fs::rename(&beside, path)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -179,7 +164,7 @@ mod tests {
     async fn a_detached_process_is_found_by_its_pid_file_and_stops() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("sleep.pid");
-        let started = spawn_detached("sleep", &["600"], &directory.path().join("log"), &path).await.unwrap();
+        let started = spawn(Command::new("sleep").arg("600"), &directory.path().join("log"), &path).await.unwrap();
         let pid_file = PidFile::new(path.clone());
         assert_eq!(pid_file.process(), Some(started));
         pid_file.stop(Duration::from_secs(5)).await;

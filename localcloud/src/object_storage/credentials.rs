@@ -165,11 +165,11 @@ mod tests {
         let path = directory.path().join("keys.json");
         let keys = Keys::new(path.clone());
         assert!(keys.find("A").is_none(), "no file, no keys");
-        crate::host::process::write_atomically(&path, &file("A")).expect("writes");
+        crate::host::file::replace(&path, &file("A")).expect("writes");
         assert!(keys.find("A").is_some());
-        crate::host::process::write_atomically(&path, &file("B")).expect("writes");
+        crate::host::file::replace(&path, &file("B")).expect("writes");
         assert!(keys.find("A").is_none() && keys.find("B").is_some());
-        crate::host::process::write_atomically(&path, "{").expect("writes");
+        crate::host::file::replace(&path, "{").expect("writes");
         assert!(keys.find("B").is_some());
     }
 }

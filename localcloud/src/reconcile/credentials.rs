@@ -4,8 +4,6 @@
 use std::{
     collections::BTreeMap,
     fs,
-    io::Write as _,
-    os::unix::fs::OpenOptionsExt as _,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -15,6 +13,7 @@ use async_trait::async_trait;
 
 use super::runner::{Context, Progress, Reconciler};
 use crate::{
+    host::file,
     model::{
         identity::{Credential, Role},
         instance::{Instance, InstanceState},
@@ -99,19 +98,7 @@ pub fn write_for_s3(store: &Store, paths: &Paths) -> anyhow::Result<()> {
     if fs::read(&path).is_ok_and(|known| known == text) {
         return Ok(());
     }
-    let beside = path.with_extension("json.new");
-    let write = || -> std::io::Result<()> {
-        // A left-over of a killed daemon may have another mode.
-        match fs::remove_file(&beside) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside)?;
-        file.write_all(&text)?;
-        file.sync_all()?;
-        fs::rename(&beside, &path)
-    };
-    write().with_context(|| format!("writing the credentials for S3 to {}", path.display()))
+    file::replace_secret(&path, &text).with_context(|| format!("writing the credentials for S3 to {}", path.display()))
 }
 
 fn for_s3(credential: &Credential) -> S3Credential {

@@ -138,7 +138,7 @@ impl Front {
         let action = decoded.as_ref().map(|(action, _)| action.clone()).unwrap_or_default();
         let outcome = self.authenticate(request, service).and_then(|credential| {
             let (action, input) = decoded.map_err(|error| in_words_of(service, error))?;
-            self.run(service, &action, input, &credential, scope.as_deref())
+            self.run(service, &action, input, &credential)
         });
         match outcome {
             Ok(output) => encode(service, codec, &action, &output, request.request_id),
@@ -180,14 +180,7 @@ impl Front {
         }
     }
 
-    fn run(
-        &self,
-        service: &Service,
-        action: &str,
-        input: Node,
-        credential: &Credential,
-        _scope: Option<&str>,
-    ) -> Result<Node, ApiError> {
+    fn run(&self, service: &Service, action: &str, input: Node, credential: &Credential) -> Result<Node, ApiError> {
         let run = service.find(action)?;
         self.store
             .transact(|tx| {

@@ -12,7 +12,7 @@ use localcloud::{
         ProxyDriver as _, ProxyPlan,
         haproxy::{Haproxy, HaproxySettings},
     },
-    host::process::{PidFile, write_atomically},
+    host::{file, process::PidFile},
     object_storage::{self, S3Credential, S3Credentials, Usage},
     paths::Paths,
 };
@@ -68,7 +68,7 @@ impl World {
 
     fn write_keys(&self, credentials: Vec<S3Credential>) {
         let text = serde_json::to_string(&S3Credentials { credentials }).unwrap();
-        write_atomically(&self.paths.s3_credentials(), &text).unwrap();
+        file::replace(&self.paths.s3_credentials(), &text).unwrap();
     }
 
     async fn start(&self) {

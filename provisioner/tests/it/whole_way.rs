@@ -9,6 +9,7 @@ use std::{
 };
 
 use aws_sdk_ec2::types::Filter;
+use imagecrud_deploy::cloud::local::is_root;
 use serde_json::Value;
 
 /// A cloud and a stack of this test's own, removed when it is dropped.
@@ -301,9 +302,4 @@ fn assert_nothing_runs(way: &Way) {
     for port in [way.cloud_port, way.listener_port] {
         assert!(TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok(), "port {port} is still held");
     }
-}
-
-fn is_root() -> bool {
-    use std::os::unix::fs::MetadataExt as _;
-    std::fs::metadata("/proc/self").is_ok_and(|me| me.uid() == 0)
 }

@@ -190,75 +190,62 @@ impl Operation for DescribeSubnets {
     }
 }
 
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "PascalCase", deny_unknown_fields)]
-pub struct DescribeNetworkInterfaces {
-    #[serde(default, rename = "NetworkInterfaceId")]
-    ids: Vec<String>,
-    /// Out of nothing they choose nothing.
-    #[serde(default, rename = "Filter")]
-    _filters: Vec<Filter>,
-    #[serde(default, rename = "MaxResults")]
-    _max_results: Option<u32>,
-    #[serde(default, rename = "NextToken")]
-    _next_token: Option<String>,
-    #[serde(default)]
-    dry_run: Option<bool>,
-}
-
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct NetworkInterfaces {
-    network_interface_set: Vec<String>,
-}
-
-impl Operation for DescribeNetworkInterfaces {
-    const ACTION: &'static str = "DescribeNetworkInterfaces";
-    type Output = NetworkInterfaces;
-
-    fn run(self, _: &mut Transaction<'_>, _: &Caller<'_>) -> Result<NetworkInterfaces, ApiError> {
-        dry_run::check(self.dry_run)?;
-        match self.ids.first() {
-            Some(id) => Err(identifiers::not_found("InvalidNetworkInterfaceID", "network interface", id)),
-            None => Ok(NetworkInterfaces { network_interface_set: Vec::new() }),
+/// A kind of thing of which there is none: an empty list, and no id is known.
+macro_rules! describe_none {
+    ($action:ident, $ids:literal, $output:ident, $list:literal, $code:literal, $noun:literal) => {
+        #[derive(Debug, Deserialize)]
+        #[serde(rename_all = "PascalCase", deny_unknown_fields)]
+        pub struct $action {
+            #[serde(default, rename = $ids)]
+            ids: Vec<String>,
+            /// Out of nothing they choose nothing.
+            #[serde(default, rename = "Filter")]
+            _filters: Vec<Filter>,
+            #[serde(default, rename = "MaxResults")]
+            _max_results: Option<u32>,
+            #[serde(default, rename = "NextToken")]
+            _next_token: Option<String>,
+            #[serde(default)]
+            dry_run: Option<bool>,
         }
-    }
-}
 
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "PascalCase", deny_unknown_fields)]
-pub struct DescribeInternetGateways {
-    #[serde(default, rename = "InternetGatewayId")]
-    ids: Vec<String>,
-    /// Out of nothing they choose nothing.
-    #[serde(default, rename = "Filter")]
-    _filters: Vec<Filter>,
-    #[serde(default, rename = "MaxResults")]
-    _max_results: Option<u32>,
-    #[serde(default, rename = "NextToken")]
-    _next_token: Option<String>,
-    #[serde(default)]
-    dry_run: Option<bool>,
-}
-
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct InternetGateways {
-    internet_gateway_set: Vec<String>,
-}
-
-impl Operation for DescribeInternetGateways {
-    const ACTION: &'static str = "DescribeInternetGateways";
-    type Output = InternetGateways;
-
-    fn run(self, _: &mut Transaction<'_>, _: &Caller<'_>) -> Result<InternetGateways, ApiError> {
-        dry_run::check(self.dry_run)?;
-        match self.ids.first() {
-            Some(id) => Err(identifiers::not_found("InvalidInternetGatewayID", "internetGateway ID", id)),
-            None => Ok(InternetGateways { internet_gateway_set: Vec::new() }),
+        #[derive(Debug, Serialize)]
+        pub struct $output {
+            #[serde(rename = $list)]
+            set: Vec<String>,
         }
-    }
+
+        impl Operation for $action {
+            const ACTION: &'static str = stringify!($action);
+            type Output = $output;
+
+            fn run(self, _: &mut Transaction<'_>, _: &Caller<'_>) -> Result<$output, ApiError> {
+                dry_run::check(self.dry_run)?;
+                match self.ids.first() {
+                    Some(id) => Err(identifiers::not_found($code, $noun, id)),
+                    None => Ok($output { set: Vec::new() }),
+                }
+            }
+        }
+    };
 }
+
+describe_none!(
+    DescribeNetworkInterfaces,
+    "NetworkInterfaceId",
+    NetworkInterfaces,
+    "networkInterfaceSet",
+    "InvalidNetworkInterfaceID",
+    "network interface"
+);
+describe_none!(
+    DescribeInternetGateways,
+    "InternetGatewayId",
+    InternetGateways,
+    "internetGatewaySet",
+    "InvalidInternetGatewayID",
+    "internetGateway ID"
+);
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase", deny_unknown_fields)]

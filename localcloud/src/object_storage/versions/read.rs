@@ -11,23 +11,24 @@ use crate::object_storage::index::unstamped;
 /// What an object without a type is said to be.
 const DEFAULT_TYPE: &str = "binary/octet-stream";
 
-impl Versions {
-    pub(super) async fn get(&self, mut req: S3Request<GetObjectInput>) -> S3Result<S3Response<GetObjectOutput>> {
-        let (bucket, key) = (req.input.bucket.clone(), req.input.key.clone());
-        let object = self.find(&bucket, &key)?;
+/// Reads an object, by GET or by HEAD: their inputs and outputs have the same fields, and no trait in common.
+macro_rules! read {
+    ($versions:ident, $req:ident, $operation:ident) => {{
+        let (bucket, key) = ($req.input.bucket.clone(), $req.input.key.clone());
+        let object = $versions.find(&bucket, &key)?;
         check(
             &object,
-            req.input.if_match.take().as_ref(),
-            req.input.if_unmodified_since.take().as_ref(),
-            req.input.if_none_match.take().as_ref(),
-            req.input.if_modified_since.take().as_ref(),
+            $req.input.if_match.take().as_ref(),
+            $req.input.if_unmodified_since.take().as_ref(),
+            $req.input.if_none_match.take().as_ref(),
+            $req.input.if_modified_since.take().as_ref(),
         )?;
-        req.input.key = object.version;
-        let mut response = match self.0.files.get_object(req.clone()).await {
+        $req.input.key = object.version;
+        let mut response = match $versions.0.files.$operation($req.clone()).await {
             // Replaced since it was found: the new one is read instead.
             Err(cause) if *cause.code() == S3ErrorCode::NoSuchKey => {
-                req.input.key = self.find(&bucket, &key)?.version;
-                self.0.files.get_object(req).await?
+                $req.input.key = $versions.find(&bucket, &key)?.version;
+                $versions.0.files.$operation($req).await?
             }
             other => other?,
         };
@@ -36,31 +37,16 @@ impl Versions {
         output.content_type.get_or_insert_with(|| DEFAULT_TYPE.to_owned());
         output.accept_ranges = Some("bytes".to_owned());
         Ok(response)
+    }};
+}
+
+impl Versions {
+    pub(super) async fn get(&self, mut req: S3Request<GetObjectInput>) -> S3Result<S3Response<GetObjectOutput>> {
+        read!(self, req, get_object)
     }
 
     pub(super) async fn head(&self, mut req: S3Request<HeadObjectInput>) -> S3Result<S3Response<HeadObjectOutput>> {
-        let (bucket, key) = (req.input.bucket.clone(), req.input.key.clone());
-        let object = self.find(&bucket, &key)?;
-        check(
-            &object,
-            req.input.if_match.take().as_ref(),
-            req.input.if_unmodified_since.take().as_ref(),
-            req.input.if_none_match.take().as_ref(),
-            req.input.if_modified_since.take().as_ref(),
-        )?;
-        req.input.key = object.version;
-        let mut response = match self.0.files.head_object(req.clone()).await {
-            Err(cause) if *cause.code() == S3ErrorCode::NoSuchKey => {
-                req.input.key = self.find(&bucket, &key)?.version;
-                self.0.files.head_object(req).await?
-            }
-            other => other?,
-        };
-        let output = &mut response.output;
-        output.metadata = unstamped(output.metadata.take());
-        output.content_type.get_or_insert_with(|| DEFAULT_TYPE.to_owned());
-        output.accept_ranges = Some("bytes".to_owned());
-        Ok(response)
+        read!(self, req, head_object)
     }
 }
 
