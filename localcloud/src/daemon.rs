@@ -27,6 +27,7 @@ use crate::{
     },
     image::BuiltImage,
     imds,
+    metrics::Metrics,
     paths::Paths,
     reconcile::{
         self,
@@ -91,9 +92,15 @@ impl LocalCloud {
         founding::found(&store, config, &paths, &parts.image)?;
         let stop = CancellationToken::new();
         let observer = Arc::new(Consoles(Arc::clone(&parts.drivers.instances)));
-        let front = Front::new(Arc::clone(&store), api::services(), observer);
-        let cx =
-            Context { store: Arc::clone(&store), drivers: parts.drivers, paths: paths.clone(), config: config.clone() };
+        let metrics = Arc::<Metrics>::default();
+        let front = Front::new(Arc::clone(&store), api::services(), observer, Arc::clone(&metrics));
+        let cx = Context {
+            store: Arc::clone(&store),
+            metrics,
+            drivers: parts.drivers,
+            paths: paths.clone(),
+            config: config.clone(),
+        };
         let mut tasks = runner::start(&cx, reconcile::all(), &stop);
         serve(&mut tasks, &paths.socket("api"), front.router(), &stop)?;
         serve(&mut tasks, &paths.socket("imds"), imds::router(Arc::clone(&store), paths.clone()), &stop)?;

@@ -17,6 +17,8 @@ pub mod host;
 pub mod image;
 /// The instance metadata service at 169.254.169.254, versions 1 and 2.
 pub mod imds;
+/// Metrics: samples by name and dimensions, and statistics over them.
+pub mod metrics;
 /// The records: one noun, one file.
 pub mod model;
 /// S3 by s3s, as a process of its own.

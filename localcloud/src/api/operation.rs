@@ -6,6 +6,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use super::error::ApiError;
 use crate::{
+    metrics::Metrics,
     model::site::Site,
     store::Transaction,
     wire::{
@@ -41,6 +42,8 @@ pub struct Caller<'a> {
     /// The region that the signature names.
     pub region: String,
     pub observer: &'a dyn Observer,
+    /// Metrics are no records: they are looked at, and added to, beside the transaction.
+    pub metrics: &'a Metrics,
 }
 
 /// Nothing but the fact that it was done.

@@ -6,12 +6,13 @@ use async_trait::async_trait;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::{config::Config, drivers::Drivers, paths::Paths, store::Store};
+use crate::{config::Config, drivers::Drivers, metrics::Metrics, paths::Paths, store::Store};
 
 /// All that a reconciler works with.
 #[derive(Clone)]
 pub struct Context {
     pub store: Arc<Store>,
+    pub metrics: Arc<Metrics>,
     pub drivers: Drivers,
     pub paths: Paths,
     pub config: Config,

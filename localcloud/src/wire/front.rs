@@ -21,6 +21,7 @@ use crate::{
         error::ApiError,
         operation::{Caller, Observer, Service},
     },
+    metrics::Metrics,
     model::{id, identity::Credential, site::Site, time::Timestamp},
     store::{Store, StoreError},
 };
@@ -33,6 +34,7 @@ pub struct Front {
     store: Arc<Store>,
     services: Vec<Service>,
     observer: Arc<dyn Observer>,
+    metrics: Arc<Metrics>,
 }
 
 #[derive(Clone, Copy)]
@@ -44,8 +46,13 @@ enum Codec {
 
 impl Front {
     #[must_use]
-    pub fn new(store: Arc<Store>, services: Vec<Service>, observer: Arc<dyn Observer>) -> Self {
-        Self { store, services, observer }
+    pub fn new(
+        store: Arc<Store>,
+        services: Vec<Service>,
+        observer: Arc<dyn Observer>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        Self { store, services, observer, metrics }
     }
 
     /// The router of the API, to be served on a socket.
@@ -195,6 +202,7 @@ impl Front {
                     region: site.region.clone(),
                     site: &site,
                     observer: &*self.observer,
+                    metrics: &self.metrics,
                 };
                 run(input, tx, &caller)
             })

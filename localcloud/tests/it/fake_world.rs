@@ -76,7 +76,7 @@ impl FakeWorld {
         let cloud = FakeCloud::new();
         let proxy = Arc::new(BusyProxy { inner: Arc::clone(&cloud.proxy), sessions: Mutex::default() });
         let drivers = Drivers { proxy: proxy.clone(), ..cloud.drivers() };
-        let cx = Context { store: Arc::clone(&store), drivers, paths, config };
+        let cx = Context { store: Arc::clone(&store), metrics: Arc::default(), drivers, paths, config };
         Self {
             store,
             cloud,
@@ -104,6 +104,7 @@ impl FakeWorld {
             access_key: "AKIATEST".into(),
             region: self.site.region.clone(),
             observer: &NoConsole,
+            metrics: &self.cx.metrics,
         };
         self.store.transact(|tx| run(input, tx, &caller)).map(Answer)
     }

@@ -34,20 +34,57 @@ impl Operation for ExecutePolicy {
         if self.honor_cooldown.unwrap_or(false) {
             capacity::check_cooldown(&group, now)?;
         }
-        let desired = adjusted(&group, &policy);
-        if desired != group.desired_capacity {
-            let cause = format!(
-                "At {} a user request executed policy {} changing the desired capacity from {} to {desired}.",
-                spoken(now),
-                policy.name,
-                group.desired_capacity
-            );
-            let cooldown = policy.cooldown_secs.unwrap_or(group.default_cooldown_secs);
-            capacity::set(&mut group, desired, cause, Some(cooldown), now);
-            tx.put(group);
-        }
+        scale(tx, &mut group, &policy, &format!("a user request executed policy {}", policy.name), now);
         Ok(Done {})
     }
+}
+
+/// An alarm that stands in the state in whose actions a policy is named.
+#[derive(Debug, Clone, Copy)]
+pub struct Signal<'a> {
+    pub alarm_name: &'a str,
+    /// `ALARM`
+    pub state: &'a str,
+    /// The newest value that brought the alarm into its state. Without data there is none.
+    pub metric_value: Option<f64>,
+    /// Step adjustments count from it.
+    pub threshold: f64,
+}
+
+/// Carries a policy out as an alarm's action. The group's cooldown is honoured, as the action is repeated for as long as
+/// the state lasts.
+///
+/// # Errors
+/// When there is no such policy, its group is going, or its cooldown lasts.
+pub fn execute_for_alarm(
+    tx: &mut Transaction<'_>,
+    policy_arn: &str,
+    signal: &Signal<'_>,
+    now: Timestamp,
+) -> Result<(), ApiError> {
+    let policy = find_policy(tx, None, policy_arn)?;
+    let mut group = find_changeable(tx, &policy.group_name)?;
+    if group.is_suspended("AlarmNotification") {
+        return Err(ApiError::new("ScalingActivityInProgress", "The process AlarmNotification is suspended"));
+    }
+    capacity::check_cooldown(&group, now)?;
+    let by = format!(
+        "a monitor alarm {} in state {} triggered policy {}",
+        signal.alarm_name, signal.state, policy.name
+    );
+    scale(tx, &mut group, &policy, &by, now);
+    Ok(())
+}
+
+fn scale(tx: &mut Transaction<'_>, group: &mut AutoScalingGroup, policy: &ScalingPolicy, by: &str, now: Timestamp) {
+    let (current, desired) = (group.desired_capacity, adjusted(group, policy));
+    if desired == current {
+        return;
+    }
+    let cause = format!("At {} {by} changing the desired capacity from {current} to {desired}.", spoken(now));
+    let cooldown = policy.cooldown_secs.unwrap_or(group.default_cooldown_secs);
+    capacity::set(group, desired, cause, Some(cooldown), now);
+    tx.put(group.clone());
 }
 
 /// The capacity that a policy asks for, within the group's bounds

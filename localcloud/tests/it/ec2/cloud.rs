@@ -15,6 +15,7 @@ use localcloud::{
     config::{Config, Prefix},
     drivers::{InstanceDriver, fake::FakeCloud},
     image::BuiltImage,
+    metrics::Metrics,
     model::{id, identity::Credential, site::Site, time::Timestamp},
     paths::Paths,
     reconcile::{
@@ -78,6 +79,7 @@ impl Cloud {
         let fake = FakeCloud::new();
         let cx = Context {
             store: Arc::clone(&store),
+            metrics: Arc::default(),
             drivers: fake.drivers(),
             paths: Paths::new(dir.path()),
             config: Config {
@@ -123,6 +125,7 @@ impl Cloud {
                 access_key: "AKIA".to_owned(),
                 region: self.site.region.clone(),
                 observer: &observer,
+                metrics: &Metrics::default(),
             };
             run(input, tx, &caller)
         })
@@ -214,7 +217,7 @@ impl Cloud {
                 Ok::<_, StoreError>(())
             })
             .expect("commits");
-        let front = Front::new(Arc::clone(&self.store), vec![ec2::service()], Arc::new(Consoles(self.fake.clone())));
+        let front = Front::new(Arc::clone(&self.store), vec![ec2::service()], Arc::new(Consoles(self.fake.clone())), Arc::default());
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let url = format!("http://{}/services/compute", listener.local_addr().expect("an address"));
         self.tasks.spawn(async move {
