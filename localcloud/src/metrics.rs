@@ -1,6 +1,9 @@
 //! Metrics: samples under a namespace, a name and dimensions. They are no records: a sample is written once and never
 //! changed, and a power cut may cost the last seconds.
 
+/// What a period's samples come to: average, sum, percentile.
+pub mod statistic;
+
 use std::{
     collections::BTreeMap,
     sync::{Mutex, MutexGuard, PoisonError},
@@ -88,6 +91,14 @@ impl StatisticSet {
     }
 }
 
+/// What was measured in one period.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Datapoint {
+    /// When the period begins.
+    pub time: Timestamp,
+    pub values: StatisticSet,
+}
+
 /// All metrics of one cloud.
 #[derive(Default)]
 pub struct Metrics {
@@ -108,6 +119,32 @@ impl Metrics {
         let inner = self.lock();
         let samples = inner.get(metric).map(Vec::as_slice).unwrap_or_default();
         samples.iter().filter(|sample| sample.time >= start).cloned().collect()
+    }
+
+    /// A metric by periods, oldest first: those in which something was measured. A period begins at a multiple of its
+    /// length, and holds what was measured from there until the next one begins. Without a unit, samples of all units count.
+    #[must_use]
+    pub fn datapoints(
+        &self,
+        metric: &Metric,
+        unit: Option<&str>,
+        (start, end): (Timestamp, Timestamp),
+        period_secs: u32,
+    ) -> Vec<Datapoint> {
+        let mut periods: BTreeMap<Timestamp, StatisticSet> = BTreeMap::new();
+        for sample in self.since(metric, start) {
+            if sample.time >= end || unit.is_some_and(|unit| unit != sample.unit) {
+                continue;
+            }
+            let begin = sample.time.floor_to(period_secs);
+            match periods.get_mut(&begin) {
+                Some(values) => values.merge(&sample.values),
+                None => {
+                    periods.insert(begin, sample.values);
+                }
+            }
+        }
+        periods.into_iter().map(|(time, values)| Datapoint { time, values }).collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<Metric, Vec<Sample>>> {

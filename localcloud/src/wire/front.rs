@@ -46,12 +46,7 @@ enum Codec {
 
 impl Front {
     #[must_use]
-    pub fn new(
-        store: Arc<Store>,
-        services: Vec<Service>,
-        observer: Arc<dyn Observer>,
-        metrics: Arc<Metrics>,
-    ) -> Self {
+    pub fn new(store: Arc<Store>, services: Vec<Service>, observer: Arc<dyn Observer>, metrics: Arc<Metrics>) -> Self {
         Self { store, services, observer, metrics }
     }
 

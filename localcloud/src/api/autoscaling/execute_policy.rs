@@ -68,10 +68,8 @@ pub fn execute_for_alarm(
         return Err(ApiError::new("ScalingActivityInProgress", "The process AlarmNotification is suspended"));
     }
     capacity::check_cooldown(&group, now)?;
-    let by = format!(
-        "a monitor alarm {} in state {} triggered policy {}",
-        signal.alarm_name, signal.state, policy.name
-    );
+    let by =
+        format!("a monitor alarm {} in state {} triggered policy {}", signal.alarm_name, signal.state, policy.name);
     scale(tx, &mut group, &policy, &by, now);
     Ok(())
 }

@@ -217,7 +217,12 @@ impl Cloud {
                 Ok::<_, StoreError>(())
             })
             .expect("commits");
-        let front = Front::new(Arc::clone(&self.store), vec![ec2::service()], Arc::new(Consoles(self.fake.clone())), Arc::default());
+        let front = Front::new(
+            Arc::clone(&self.store),
+            vec![ec2::service()],
+            Arc::new(Consoles(self.fake.clone())),
+            Arc::default(),
+        );
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let url = format!("http://{}/services/compute", listener.local_addr().expect("an address"));
         self.tasks.spawn(async move {
