@@ -54,6 +54,7 @@ impl FakeWorld {
             port: 8773,
             subnet: Prefix(10, 77),
             public_subnet: Prefix(127, 77),
+            instance_limit: 40,
         };
         let paths = Paths::new(dir.path());
         let store = Arc::new(Store::open(&paths.records()).unwrap());
