@@ -1,6 +1,8 @@
 //! Metrics: samples under a namespace, a name and dimensions. They are no records: a sample is written once and never
 //! changed, and a power cut may cost the last seconds.
 
+/// Metric math: expressions over metrics.
+pub mod math;
 /// What a period's samples come to: average, sum, percentile.
 pub mod statistic;
 
