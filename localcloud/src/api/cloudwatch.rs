@@ -3,13 +3,15 @@
 use super::{error::ApiError, operation::Service};
 use crate::{model::alarm::Alarm, store::Transaction, wire::xml::Dialect};
 
-pub mod change_alarms;
 /// What the actions on metrics have in common: metrics as they are named, times, periods, statistics.
 mod asked;
+pub mod change_alarms;
 pub mod describe_alarms;
 pub mod get_metric_data;
 pub mod get_metric_statistics;
 pub mod list_metrics;
+/// Queries of metrics and expressions, as requests carry them.
+pub mod metric_query;
 pub mod put_metric_alarm;
 pub mod put_metric_data;
 pub mod tags;

@@ -27,31 +27,21 @@ impl NamedMetric {
         Self {
             namespace: metric.namespace.clone(),
             metric_name: metric.name.clone(),
-            dimensions: dimensions.map(|(name, value)| Dimension { name: name.clone(), value: value.clone() }).collect(),
+            dimensions: dimensions
+                .map(|(name, value)| Dimension { name: name.clone(), value: value.clone() })
+                .collect(),
         }
     }
 
     /// Checks it as the parameter at `path`, which ends with a dot if it is not empty.
     pub(super) fn check(&self, path: &str, wrong: &mut Wrong) {
-        wrong.check_text(&format!("{path}Namespace"), &self.namespace, LONGEST_NAME);
-        if self.namespace.starts_with(':') {
-            wrong.say(format!("The value {} for parameter {path}Namespace must not begin with a colon.", self.namespace));
-        }
-        wrong.check_text(&format!("{path}MetricName"), &self.metric_name, LONGEST_NAME);
-        wrong.check_size(&format!("{path}Dimensions"), self.dimensions.len(), MOST_DIMENSIONS);
-        for (index, dimension) in self.dimensions.iter().enumerate() {
-            let place = format!("{path}Dimensions.member.{}", index + 1);
-            wrong.check_text(&format!("{place}.Name"), &dimension.name, LONGEST_NAME);
-            wrong.check_text(&format!("{place}.Value"), &dimension.value, LONGEST_VALUE);
-            if self.dimensions[..index].iter().any(|other| other.name == dimension.name) {
-                wrong.say(format!("The dimension {} for parameter {place}.Name is given twice.", dimension.name));
-            }
-        }
+        wrong.check_namespace(path, &self.namespace);
+        wrong.check_name(path, &self.metric_name, &self.dimensions);
     }
 
-    pub(super) fn into_metric(self) -> Metric {
-        let dimensions = self.dimensions.into_iter().map(|dimension| (dimension.name, dimension.value));
-        Metric { namespace: self.namespace, name: self.metric_name, dimensions: dimensions.collect() }
+    pub(super) fn metric(&self) -> Metric {
+        let dimensions = self.dimensions.iter().map(|dimension| (dimension.name.clone(), dimension.value.clone()));
+        Metric { namespace: self.namespace.clone(), name: self.metric_name.clone(), dimensions: dimensions.collect() }
     }
 }
 
@@ -73,6 +63,26 @@ impl Wrong {
             self.say(format!("The value {text} for parameter {parameter} contains non-ASCII characters."));
         } else if text.chars().any(|c| c.is_ascii_control()) {
             self.say(format!("The value for parameter {parameter} contains control characters."));
+        }
+    }
+
+    pub(super) fn check_namespace(&mut self, path: &str, namespace: &str) {
+        self.check_text(&format!("{path}Namespace"), namespace, LONGEST_NAME);
+        if namespace.starts_with(':') {
+            self.say(format!("The value {namespace} for parameter {path}Namespace is invalid."));
+        }
+    }
+
+    pub(super) fn check_name(&mut self, path: &str, metric_name: &str, dimensions: &[Dimension]) {
+        self.check_text(&format!("{path}MetricName"), metric_name, LONGEST_NAME);
+        self.check_size(&format!("{path}Dimensions"), dimensions.len(), MOST_DIMENSIONS);
+        for (index, dimension) in dimensions.iter().enumerate() {
+            let place = format!("{path}Dimensions.member.{}", index + 1);
+            self.check_text(&format!("{place}.Name"), &dimension.name, LONGEST_NAME);
+            self.check_text(&format!("{place}.Value"), &dimension.value, LONGEST_VALUE);
+            if dimensions[..index].iter().any(|other| other.name == dimension.name) {
+                self.say(format!("The dimension {} for parameter {place}.Name is given twice.", dimension.name));
+            }
         }
     }
 
@@ -131,7 +141,8 @@ mod tests {
 
     #[test]
     fn a_start_is_rounded_down_by_its_age_and_the_period() {
-        let time = |text: &str| Timestamp::from_millis(text.parse::<jiff::Timestamp>().expect("a time").as_millisecond());
+        let time =
+            |text: &str| Timestamp::from_millis(text.parse::<jiff::Timestamp>().expect("a time").as_millisecond());
         let now = time("2026-11-24T12:32:34Z");
         for (start, period, rounded) in [
             ("2026-11-24T10:32:34Z", 300, "2026-11-24T10:32:00Z"),

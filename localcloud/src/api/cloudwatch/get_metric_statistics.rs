@@ -1,7 +1,5 @@
 //! One metric's statistics.
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -17,6 +15,7 @@ use crate::{
     metrics::{self, statistic::Statistic},
     model::time::Timestamp,
     store::Transaction,
+    wire::value::Dictionary,
 };
 
 const MOST_DATAPOINTS: i64 = 1440;
@@ -56,7 +55,7 @@ struct Datapoint {
     minimum: Option<f64>,
     maximum: Option<f64>,
     unit: String,
-    extended_statistics: Option<BTreeMap<String, f64>>,
+    extended_statistics: Option<Dictionary<f64>>,
 }
 
 impl Operation for GetMetricStatistics {
@@ -80,7 +79,7 @@ impl Operation for GetMetricStatistics {
         wrong.refuse("InvalidParameterValue")?;
         check_number((start, end), self.period)?;
         let start = rounded_start(start, self.period, Timestamp::now());
-        let metric = name.into_metric();
+        let metric = name.metric();
         let by_unit = caller.metrics.datapoints_by_unit(&metric, self.unit.as_deref(), (start, end), self.period);
         let mut datapoints: Vec<Datapoint> = by_unit
             .iter()
@@ -93,11 +92,7 @@ impl Operation for GetMetricStatistics {
 }
 
 /// The extended statistics, with their names.
-fn statistics(
-    plain: &[String],
-    extended: &[String],
-    wrong: &mut Wrong,
-) -> Result<Vec<(String, Statistic)>, ApiError> {
+fn statistics(plain: &[String], extended: &[String], wrong: &mut Wrong) -> Result<Vec<(String, Statistic)>, ApiError> {
     if plain.is_empty() == extended.is_empty() {
         return Err(ApiError::new(
             "InvalidParameterCombination",
@@ -151,12 +146,7 @@ fn grouped(number: i64) -> String {
     grouped
 }
 
-fn describe(
-    point: &metrics::Datapoint,
-    unit: &str,
-    asked: &[String],
-    extended: &[(String, Statistic)],
-) -> Datapoint {
+fn describe(point: &metrics::Datapoint, unit: &str, asked: &[String], extended: &[(String, Statistic)]) -> Datapoint {
     let plain = |name: &str| {
         let is_asked = asked.iter().any(|asked| asked == name);
         Statistic::parse(name).filter(|_| is_asked).and_then(|statistic| statistic.of(&point.values))
@@ -170,7 +160,7 @@ fn describe(
         minimum: plain("Minimum"),
         maximum: plain("Maximum"),
         unit: unit.to_owned(),
-        extended_statistics: (!extended.is_empty()).then(|| values.collect()),
+        extended_statistics: (!extended.is_empty()).then(|| Dictionary(values.collect())),
     }
 }
 

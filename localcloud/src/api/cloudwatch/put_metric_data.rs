@@ -62,6 +62,7 @@ impl Operation for PutMetricData {
     fn run(self, _tx: &mut Transaction<'_>, caller: &Caller<'_>) -> Result<Done, ApiError> {
         let now = Timestamp::now();
         let mut wrong = Wrong::default();
+        wrong.check_namespace("", &self.namespace);
         if self.namespace.starts_with("AWS/") {
             wrong.say("The value AWS/ for parameter Namespace is invalid.".to_owned());
         }
@@ -84,6 +85,7 @@ impl Operation for PutMetricData {
 impl Datum {
     fn check(&self, path: &str, now: Timestamp, wrong: &mut Wrong) -> Result<(), ApiError> {
         self.check_forms(path)?;
+        wrong.check_name(&format!("{path}."), &self.metric_name, &self.dimensions);
         for value in self.value.iter().chain(&self.values) {
             let parameter = if self.value.is_some() { "Value" } else { "Values" };
             if !is_in_range(*value) {
@@ -123,12 +125,16 @@ impl Datum {
     /// A value comes in one of three forms.
     fn check_forms(&self, path: &str) -> Result<(), ApiError> {
         let exclusive = |left: &str, right: &str| {
-            format!("The parameters {path}.{left} and {path}.{right} are mutually exclusive and you have specified both.")
+            format!(
+                "The parameters {path}.{left} and {path}.{right} are mutually exclusive and you have specified both."
+            )
         };
         match (self.value.is_some(), !self.values.is_empty(), self.statistic_values.is_some()) {
             (true, true, _) => Err(ApiError::invalid_parameter_value(exclusive("Value", "Values"))),
             (true, _, true) => Err(ApiError::new("InvalidParameterCombination", exclusive("Value", "StatisticValues"))),
-            (_, true, true) => Err(ApiError::new("InvalidParameterCombination", exclusive("Values", "StatisticValues"))),
+            (_, true, true) => {
+                Err(ApiError::new("InvalidParameterCombination", exclusive("Values", "StatisticValues")))
+            }
             (false, false, false) => Err(ApiError::new(
                 "InvalidParameterCombination",
                 format!("At least one of the parameters {path}.Value and {path}.StatisticValues must be specified."),
@@ -146,14 +152,13 @@ impl Datum {
             (Some(value), _) => StatisticSet::of(value),
             (None, Some(set)) => set.into_set(),
             // Without a value nothing is recorded: the request is refused.
-            (None, None) => StatisticSet::of_all(self.values.into_iter().zip(counts)).unwrap_or(StatisticSet::of(f64::NAN)),
+            (None, None) => {
+                StatisticSet::of_all(self.values.into_iter().zip(counts)).unwrap_or(StatisticSet::of(f64::NAN))
+            }
         };
-        let name = NamedMetric {
-            namespace: namespace.to_owned(),
-            metric_name: self.metric_name,
-            dimensions: self.dimensions,
-        };
-        Sample { metric: name.into_metric(), time, unit: self.unit.unwrap_or_else(|| "None".to_owned()), values }
+        let name =
+            NamedMetric { namespace: namespace.to_owned(), metric_name: self.metric_name, dimensions: self.dimensions };
+        Sample { metric: name.metric(), time, unit: self.unit.unwrap_or_else(|| "None".to_owned()), values }
     }
 }
 
