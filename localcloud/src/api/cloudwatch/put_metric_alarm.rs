@@ -20,7 +20,7 @@ use crate::{
 const COMPARISONS: &[&str] =
     &["GreaterThanOrEqualToThreshold", "GreaterThanThreshold", "LessThanThreshold", "LessThanOrEqualToThreshold"];
 const MISSING_DATA: &[&str] = &["breaching", "notBreaching", "ignore", "missing"];
-const UNITS: &[&str] = &[
+pub(super) const UNITS: &[&str] = &[
     "Seconds",
     "Microseconds",
     "Milliseconds",
