@@ -42,6 +42,8 @@ async fn main() -> Result<()> {
     let serving = tokio::spawn(async move {
         // As the proxy does it in a real cloud: bytes go to the API's socket.
         while let Ok((mut client, _)) = listener.accept().await {
+            // Small answers must not wait for the client's delayed acknowledgement.
+            let _ = client.set_nodelay(true);
             let api = api.clone();
             tokio::spawn(async move {
                 if let Ok(mut server) = UnixStream::connect(&api).await {
