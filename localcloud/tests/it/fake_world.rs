@@ -117,6 +117,11 @@ impl FakeWorld {
         }
     }
 
+    /// What its reconcilers work with.
+    pub(crate) fn context(&self) -> &Context {
+        &self.cx
+    }
+
     /// Each reconciler looks once.
     pub(crate) async fn pass(&mut self) {
         for reconciler in &mut self.reconcilers {

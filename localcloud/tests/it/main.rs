@@ -8,6 +8,7 @@ mod elb;
 mod fake_world;
 mod haproxy;
 mod iam;
+mod measures;
 mod network;
 mod nspawn;
 mod object_storage;
