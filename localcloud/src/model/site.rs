@@ -20,6 +20,13 @@ pub struct Site {
     pub public_subnet: (u8, u8),
     /// Port of the API, on 127.0.0.1 and on the gateway.
     pub port: u16,
+    /// How many instances there may be at once; a machine has only so many processes.
+    #[serde(default = "default_max_instances")]
+    pub max_instances: usize,
+}
+
+fn default_max_instances() -> usize {
+    40
 }
 
 impl Record for Site {
@@ -46,6 +53,7 @@ impl Site {
             subnet,
             public_subnet,
             port,
+            max_instances: default_max_instances(),
         }
     }
 

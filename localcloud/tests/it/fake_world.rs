@@ -182,6 +182,11 @@ impl Answer {
         }
     }
 
+    /// All of it.
+    pub(crate) fn tree(&self) -> &Node {
+        &self.0
+    }
+
     pub(crate) fn text(&self, path: &str) -> String {
         self.get(path).unwrap_or_else(|| panic!("there is no {path} in {:?}", self.0))
     }

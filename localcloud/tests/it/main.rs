@@ -3,6 +3,7 @@
 
 mod auto_scaling;
 mod cloudwatch;
+mod cost;
 mod ec2;
 mod elb;
 mod fake_world;

@@ -32,8 +32,6 @@ const DEFAULT_INSTANCE_TYPE: &str = "m1.small";
 const FIRST_HOST: u16 = 10;
 /// The last: those from `.255.0` on are the load balancers'.
 const LAST_HOST: u16 = 0xfeff;
-/// How many instances there may be at once; a machine has only so many processes.
-pub const MAX_INSTANCES: usize = 40;
 /// User-data before base64 (<https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instancedata-add-user-data.html>).
 pub const USER_DATA_LIMIT_BYTES: usize = 16 * 1024;
 
@@ -82,11 +80,12 @@ pub fn launch(
     if data.user_data.as_ref().is_some_and(|bytes| bytes.len() > USER_DATA_LIMIT_BYTES) {
         return Err(ApiError::invalid_parameter_value("User data is limited to 16384 bytes"));
     }
-    if count as usize > room(tx) {
+    if count as usize > room(tx, site) {
         return Err(ApiError::new(
             "InstanceLimitExceeded",
             format!(
-                "You have requested more instances ({count}) than fit beside those there are: this cloud runs {MAX_INSTANCES} at most"
+                "You have requested more instances ({count}) than fit beside those there are: this cloud runs {} at most",
+                site.max_instances
             ),
         ));
     }
@@ -133,9 +132,9 @@ pub fn launch(
 }
 
 /// How many more instances may be launched.
-pub fn room(tx: &mut Transaction<'_>) -> usize {
+pub fn room(tx: &mut Transaction<'_>, site: &Site) -> usize {
     let present = tx.list::<Instance>().iter().filter(|instance| instance.state != InstanceState::Terminated).count();
-    MAX_INSTANCES.saturating_sub(present)
+    site.max_instances.saturating_sub(present)
 }
 
 fn launched_by(tx: &mut Transaction<'_>, client_token: &ClientToken) -> Result<Option<Vec<Instance>>, ApiError> {
@@ -315,7 +314,7 @@ mod tests {
     #[test]
     fn more_instances_than_the_limit_are_refused() {
         let cloud = cloud();
-        cloud.launch(u32::try_from(MAX_INSTANCES).expect("small"), None).expect("launches");
+        cloud.launch(u32::try_from(cloud.site.max_instances).expect("small"), None).expect("launches");
         assert_eq!(cloud.launch(1, None).expect_err("refused").code, "InstanceLimitExceeded");
     }
 }
