@@ -11,6 +11,8 @@ pub mod errands;
 pub mod instances;
 /// Balancers and public addresses are brought to the proxy; its health reports to the records.
 pub mod load_balancers;
+/// What instances, volumes and groups do becomes metrics.
+pub mod measures;
 /// Leases and firewall rules follow instances and security groups.
 pub mod network;
 /// Runs the reconcilers: on a change of the records, and every so often.
@@ -36,5 +38,6 @@ pub fn all() -> Vec<Box<dyn Reconciler>> {
         Box::<load_balancers::LoadBalancers>::default(),
         Box::<auto_scaling::AutoScaling>::default(),
         Box::<credentials::Credentials>::default(),
+        Box::<measures::Measures>::default(),
     ]
 }

@@ -18,6 +18,7 @@ pub mod filters;
 pub mod instance_health;
 pub mod launch_configurations;
 pub mod load_balancers;
+pub mod metrics_collection;
 pub mod policies;
 pub mod processes;
 pub mod tags;
@@ -64,6 +65,9 @@ pub fn service() -> Service {
     .with::<processes::SuspendProcesses>()
     .with::<processes::ResumeProcesses>()
     .with::<processes::DescribeScalingProcessTypes>()
+    .with::<metrics_collection::EnableMetricsCollection>()
+    .with::<metrics_collection::DisableMetricsCollection>()
+    .with::<metrics_collection::DescribeMetricCollectionTypes>()
     .with::<catalogue::DescribeLifecycleHooks>()
     .with::<catalogue::DescribeAdjustmentTypes>()
     .with::<catalogue::DescribeTerminationPolicyTypes>()
@@ -104,9 +108,8 @@ fn find_changeable(tx: &mut Transaction<'_>, name: &str) -> Result<AutoScalingGr
 
 /// The group of which an instance is a member.
 fn find_group_of(tx: &mut Transaction<'_>, instance_id: &str) -> Result<AutoScalingGroup, ApiError> {
-    let groups = tx.list::<AutoScalingGroup>();
-    let group = groups.iter().find(|group| group.members.iter().any(|member| member.instance_id == instance_id));
-    group.map(|group| AutoScalingGroup::clone(group)).ok_or_else(|| {
+    let groups = tx.find::<AutoScalingGroup>(AutoScalingGroup::BY_MEMBER, instance_id);
+    groups.first().map(|group| AutoScalingGroup::clone(group)).ok_or_else(|| {
         ApiError::validation(format!("Instance Id not found - No managed instance found for instance ID {instance_id}"))
     })
 }

@@ -7,7 +7,11 @@ pub mod act;
 /// What a group does next. Pure.
 pub mod decide;
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use async_trait::async_trait;
 
@@ -18,13 +22,15 @@ use self::{
 use super::runner::{Context, Progress, Reconciler};
 use crate::{
     model::{
-        auto_scaling::{AutoScalingGroup, LaunchConfiguration},
+        auto_scaling::{Activity, AutoScalingGroup, LaunchConfiguration, LaunchSource},
+        identity::Credential,
         instance::Instance,
         load_balancer::LoadBalancer,
         site::Site,
         time::Timestamp,
+        volume::Volume,
     },
-    store::{Store, Transaction},
+    store::{Record as _, Store, StoreError, Transaction, changes::Cursor},
 };
 
 /// Grace periods and cooldowns end without a change of the records; looking costs no disk access.
@@ -34,7 +40,14 @@ const PERIOD: Duration = Duration::from_secs(1);
 pub struct AutoScaling {
     /// Launches that failed in a row, by group. Forgotten by a new daemon, which may well try again soon.
     failures: BTreeMap<String, u32>,
+    followed: Cursor,
+    /// When all groups were looked at.
+    swept: Option<Instant>,
 }
+
+/// Kinds of records whose change concerns no group, or those groups alone that are found by it.
+const FOLLOWED: &[&str] =
+    &[Activity::KIND, AutoScalingGroup::KIND, Credential::KIND, Instance::KIND, LoadBalancer::KIND, Volume::KIND];
 
 #[async_trait]
 impl Reconciler for AutoScaling {
@@ -48,26 +61,74 @@ impl Reconciler for AutoScaling {
 
     async fn reconcile(&mut self, cx: &Context) -> anyhow::Result<Progress> {
         let store = Arc::clone(&cx.store);
+        let Some(due) = self.due(&store)? else { return Ok(Progress::Settled) };
         let mut failures = std::mem::take(&mut self.failures);
         // Transactions wait for the disk.
         let (failures, outcome) = tokio::task::spawn_blocking(move || {
-            let outcome = pass(&store, &mut failures, Timestamp::now());
+            let outcome = pass(&store, &due, &mut failures, Timestamp::now());
             (failures, outcome)
         })
         .await?;
         self.failures = failures;
+        if outcome.is_err() {
+            // What failed is looked at again after the pause, changed or not.
+            self.swept = None;
+        }
         outcome
     }
 }
 
-/// One pass over all groups. One that fails does not keep the others from theirs.
-fn pass(store: &Store, failures: &mut BTreeMap<String, u32>, now: Timestamp) -> anyhow::Result<Progress> {
-    let names: Vec<String> =
-        store.read(|tx| tx.list::<AutoScalingGroup>().iter().map(|group| group.name.clone()).collect())?;
-    failures.retain(|name, _| names.contains(name));
+/// Which groups are looked at.
+enum Due {
+    All,
+    These(BTreeSet<String>),
+}
+
+impl AutoScaling {
+    /// Every so often all, in between those that a change concerns; `None` if it concerns none.
+    fn due(&mut self, store: &Store) -> Result<Option<Due>, StoreError> {
+        let changes = store.changes(&mut self.followed);
+        let sweep = self.swept.is_none_or(|time| time.elapsed() >= PERIOD);
+        let changed = (changes.of::<AutoScalingGroup>(), changes.of::<Instance>(), changes.of::<LoadBalancer>());
+        let (Some(mut names), Some(instances), Some(balancers)) = changed else { return Ok(Some(self.all())) };
+        if sweep || changes.touch_others(FOLLOWED) {
+            return Ok(Some(self.all()));
+        }
+        if !(instances.is_empty() && balancers.is_empty()) {
+            store.read(|tx| {
+                let mut concern = |index, values: &BTreeSet<String>| {
+                    for value in values {
+                        let groups = tx.find::<AutoScalingGroup>(index, value);
+                        names.extend(groups.iter().map(|group| group.name.clone()));
+                    }
+                };
+                concern(AutoScalingGroup::BY_MEMBER, &instances);
+                concern(AutoScalingGroup::BY_LOAD_BALANCER, &balancers);
+            })?;
+        }
+        Ok((!names.is_empty()).then_some(Due::These(names)))
+    }
+
+    fn all(&mut self) -> Due {
+        self.swept = Some(Instant::now());
+        Due::All
+    }
+}
+
+/// One pass over the groups. One that fails does not keep the others from theirs.
+fn pass(store: &Store, due: &Due, failures: &mut BTreeMap<String, u32>, now: Timestamp) -> anyhow::Result<Progress> {
+    let all: BTreeSet<String>;
+    let names = match due {
+        Due::These(names) => names,
+        Due::All => {
+            all = store.read(|tx| tx.list::<AutoScalingGroup>().iter().map(|group| group.name.clone()).collect())?;
+            failures.retain(|name, _| all.contains(name));
+            &all
+        }
+    };
     let mut failed = None;
     for name in names {
-        if let Err(error) = pass_over(store, &name, failures, now) {
+        if let Err(error) = pass_over(store, name, failures, now) {
             let error = anyhow::Error::from(error).context(format!("scaling the group {name}"));
             if let Some(earlier) = failed.replace(error) {
                 tracing::warn!("{earlier:#}");
@@ -113,11 +174,15 @@ fn step(
         }
     }
     let balancers = group.load_balancer_names.iter().filter_map(|name| tx.get::<LoadBalancer>(name)).collect();
-    let configurations = tx
-        .list::<LaunchConfiguration>()
-        .iter()
-        .map(|configuration| (configuration.name.clone(), configuration.created))
-        .collect();
+    let mut configurations = BTreeMap::new();
+    for member in &group.members {
+        if let LaunchSource::Configuration(name) = &member.launched_from
+            && !configurations.contains_key(name)
+            && let Some(configuration) = tx.get::<LaunchConfiguration>(name)
+        {
+            configurations.insert(name.clone(), configuration.created);
+        }
+    }
     let steps = decide(&View { group: &group, instances, balancers, configurations, now });
     if steps.is_empty() {
         return Ok(());

@@ -118,6 +118,11 @@ impl FakeWorld {
         }
     }
 
+    /// What its reconcilers work with.
+    pub(crate) fn context(&self) -> &Context {
+        &self.cx
+    }
+
     /// Each reconciler looks once.
     pub(crate) async fn pass(&mut self) {
         for reconciler in &mut self.reconcilers {
@@ -176,6 +181,11 @@ impl Answer {
             Node::Timestamp(seconds) => Some(Timestamp::from_seconds(*seconds).to_string()),
             other => panic!("{path} is {other:?}"),
         }
+    }
+
+    /// All of it.
+    pub(crate) fn tree(&self) -> &Node {
+        &self.0
     }
 
     pub(crate) fn text(&self, path: &str) -> String {

@@ -3,11 +3,13 @@
 
 mod auto_scaling;
 mod cloudwatch;
+mod cost;
 mod ec2;
 mod elb;
 mod fake_world;
 mod haproxy;
 mod iam;
+mod measures;
 mod metrics;
 mod network;
 mod nspawn;

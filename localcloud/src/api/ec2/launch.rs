@@ -1,7 +1,10 @@
 //! Launching: the one place where instance records are born, for RunInstances and for Auto Scaling alike. It gives out
 //! addresses. It must not know how a request was worded, nor how an instance comes to run.
 
-use std::{collections::BTreeSet, net::Ipv4Addr};
+use std::{
+    collections::{BTreeSet, HashSet},
+    net::Ipv4Addr,
+};
 
 use super::identifiers;
 use crate::{
@@ -136,9 +139,8 @@ pub fn room(tx: &mut Transaction<'_>, site: &Site) -> usize {
 
 fn launched_by(tx: &mut Transaction<'_>, client_token: &ClientToken) -> Result<Option<Vec<Instance>>, ApiError> {
     let mut earlier: Vec<Instance> = tx
-        .list::<Instance>()
+        .find::<Instance>(Instance::BY_CLIENT_TOKEN, &client_token.token)
         .iter()
-        .filter(|instance| instance.client_token.as_ref() == Some(&client_token.token))
         .map(|instance| Instance::clone(instance))
         .collect();
     earlier.sort_by_key(|instance| instance.launch_index);
@@ -198,11 +200,14 @@ fn free_hosts(tx: &mut Transaction<'_>, count: usize) -> Result<Vec<u16>, ApiErr
         let [_, _, third, fourth] = address.octets();
         u16::from_be_bytes([third, fourth])
     };
-    let mut held: BTreeSet<u16> = tx.list::<LoadBalancer>().iter().map(|balancer| host(balancer.address)).collect();
+    let mut held: HashSet<u16> = tx.list::<LoadBalancer>().iter().map(|balancer| host(balancer.address)).collect();
     let mut remembered = BTreeSet::new();
     for instance in tx.list::<Instance>() {
-        let of_whom = if instance.state == InstanceState::Terminated { &mut remembered } else { &mut held };
-        of_whom.insert(host(instance.private_ip));
+        if instance.state == InstanceState::Terminated {
+            remembered.insert(host(instance.private_ip));
+        } else {
+            held.insert(host(instance.private_ip));
+        }
     }
     let fresh = (FIRST_HOST..=LAST_HOST).filter(|host| !held.contains(host) && !remembered.contains(host));
     let again = remembered.iter().copied().filter(|host| !held.contains(host));
