@@ -13,12 +13,12 @@ use async_trait::async_trait;
 
 use self::{
     act::PassError,
-    decide::{View, decide},
+    decide::{View, decide, due::next_due},
 };
 use super::runner::{Context, Progress, Reconciler};
 use crate::{
     model::{
-        auto_scaling::{AutoScalingGroup, LaunchConfiguration},
+        auto_scaling::{AutoScalingGroup, LaunchConfiguration, LaunchSource},
         instance::Instance,
         load_balancer::LoadBalancer,
         site::Site,
@@ -27,8 +27,9 @@ use crate::{
     store::{Store, Transaction},
 };
 
-/// Grace periods and cooldowns end without a change of the records; looking costs no disk access.
-const PERIOD: Duration = Duration::from_secs(1);
+/// What a group waits for is a change of the records or a time that [`next_due`] tells; looking in between is for clocks
+/// that were set.
+const PERIOD: Duration = Duration::from_secs(60);
 
 #[derive(Default)]
 pub struct AutoScaling {
@@ -66,21 +67,35 @@ fn pass(store: &Store, failures: &mut BTreeMap<String, u32>, now: Timestamp) -> 
         store.read(|tx| tx.list::<AutoScalingGroup>().iter().map(|group| group.name.clone()).collect())?;
     failures.retain(|name, _| names.contains(name));
     let mut failed = None;
+    let mut first_due: Option<Timestamp> = None;
     for name in names {
-        if let Err(error) = pass_over(store, &name, failures, now) {
-            let error = anyhow::Error::from(error).context(format!("scaling the group {name}"));
-            if let Some(earlier) = failed.replace(error) {
-                tracing::warn!("{earlier:#}");
+        match pass_over(store, &name, failures, now) {
+            Ok(due) => first_due = first_due.into_iter().chain(due).min(),
+            Err(error) => {
+                let error = anyhow::Error::from(error).context(format!("scaling the group {name}"));
+                if let Some(earlier) = failed.replace(error) {
+                    tracing::warn!("{earlier:#}");
+                }
             }
         }
     }
-    match failed {
-        Some(error) => Err(error),
-        None => Ok(Progress::Settled),
+    match (failed, first_due) {
+        (Some(error), _) => Err(error),
+        (None, Some(due)) => {
+            let millis = u64::try_from(due.millis() - now.millis()).unwrap_or_default();
+            Ok(Progress::Again(Duration::from_millis(millis)))
+        }
+        (None, None) => Ok(Progress::Settled),
     }
 }
 
-fn pass_over(store: &Store, name: &str, failures: &mut BTreeMap<String, u32>, now: Timestamp) -> Result<(), PassError> {
+/// Tells when the group's next time comes.
+fn pass_over(
+    store: &Store,
+    name: &str,
+    failures: &mut BTreeMap<String, u32>,
+    now: Timestamp,
+) -> Result<Option<Timestamp>, PassError> {
     let mut counted = failures.get(name).copied().unwrap_or(0);
     let outcome = store.transact(|tx| step(tx, name, &mut counted, now, None));
     let outcome = match outcome {
@@ -102,9 +117,9 @@ fn step(
     failures: &mut u32,
     now: Timestamp,
     refusal: Option<&str>,
-) -> Result<(), PassError> {
+) -> Result<Option<Timestamp>, PassError> {
     let (Some(group), Some(site)) = (tx.get::<AutoScalingGroup>(name), tx.get::<Site>(Site::KEY)) else {
-        return Ok(());
+        return Ok(None);
     };
     let mut instances = BTreeMap::new();
     for member in &group.members {
@@ -113,14 +128,21 @@ fn step(
         }
     }
     let balancers = group.load_balancer_names.iter().filter_map(|name| tx.get::<LoadBalancer>(name)).collect();
-    let configurations = tx
-        .list::<LaunchConfiguration>()
-        .iter()
-        .map(|configuration| (configuration.name.clone(), configuration.created))
-        .collect();
-    let steps = decide(&View { group: &group, instances, balancers, configurations, now });
-    if steps.is_empty() {
-        return Ok(());
+    let mut configurations = BTreeMap::new();
+    for member in &group.members {
+        if let LaunchSource::Configuration(name) = &member.launched_from
+            && !configurations.contains_key(name)
+            && let Some(configuration) = tx.get::<LaunchConfiguration>(name)
+        {
+            configurations.insert(name.clone(), configuration.created);
+        }
     }
-    act::Pass { site: &site, now, failures, refusal }.run(tx, AutoScalingGroup::clone(&group), steps)
+    let view = View { group: &group, instances, balancers, configurations, now };
+    let steps = decide(&view);
+    if steps.is_empty() {
+        return Ok(next_due(&view));
+    }
+    act::Pass { site: &site, now, failures, refusal }.run(tx, AutoScalingGroup::clone(&group), steps)?;
+    // What was written wakes the reconciler again at once.
+    Ok(None)
 }
