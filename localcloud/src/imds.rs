@@ -24,6 +24,7 @@ use self::{
 use crate::{
     api::iam::role_credentials::role_credential,
     model::{
+        auto_scaling::{AutoScalingGroup, GROUP_TAG},
         identity::{Credential, InstanceProfile},
         instance::{Instance, InstanceState},
         key_pair::KeyPair,
@@ -208,7 +209,11 @@ impl Imds {
                     volume.attachment.as_ref().is_some_and(|attachment| attachment.instance_id == instance.id)
                 })
                 .collect();
-            Some(Facts { site, key_pair, profile, security_groups, volumes, instance })
+            let group = instance.tags.get(GROUP_TAG).and_then(|name| tx.get::<AutoScalingGroup>(name));
+            let member =
+                group.as_ref().and_then(|group| group.members.iter().find(|member| member.instance_id == instance.id));
+            let lifecycle = member.map(|member| member.lifecycle);
+            Some(Facts { site, key_pair, profile, security_groups, volumes, instance, lifecycle })
         })?;
         facts.ok_or_else(|| anyhow::anyhow!("the cloud has no site record"))
     }

@@ -8,6 +8,7 @@ use serde_json::json;
 use crate::{
     api::ec2::instances::item::private_dns_name,
     model::{
+        auto_scaling::Lifecycle,
         identity::{Credential, InstanceProfile},
         instance::Instance,
         key_pair::KeyPair,
@@ -26,6 +27,8 @@ pub(super) struct Facts {
     pub(super) profile: Option<Arc<InstanceProfile>>,
     pub(super) security_groups: Vec<Arc<SecurityGroup>>,
     pub(super) volumes: Vec<Arc<Volume>>,
+    /// How it stands in its Auto Scaling group.
+    pub(super) lifecycle: Option<Lifecycle>,
 }
 
 pub(super) enum Node {
@@ -117,6 +120,10 @@ fn meta_data(facts: &Facts) -> Node {
         let key = directory([("openssh-key", Node::leaf(format!("{}\n", key_pair.public_key.trim_end())))]);
         let label = format!("0{NAMED}{}", key_pair.name);
         entries.insert("public-keys".to_owned(), Node::Directory(BTreeMap::from([(label, key)])));
+    }
+    if let Some(lifecycle) = facts.lifecycle {
+        let state = directory([("target-lifecycle-state", Node::leaf(lifecycle.target()))]);
+        entries.insert("autoscaling".to_owned(), state);
     }
     if let Some(profile) = &facts.profile {
         entries.insert("iam".to_owned(), iam(facts, profile));

@@ -55,6 +55,12 @@ impl Timestamp {
     }
 }
 
+impl From<jiff::Timestamp> for Timestamp {
+    fn from(time: jiff::Timestamp) -> Self {
+        Self(time.as_millisecond())
+    }
+}
+
 impl std::fmt::Display for Timestamp {
     /// `2026-11-24T03:04:05.678Z`
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

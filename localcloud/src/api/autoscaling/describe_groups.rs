@@ -8,6 +8,7 @@ use super::{
     metrics_collection::EnabledMetric,
     page_size,
     tags::TagDescription,
+    traffic_sources::TrafficSource,
 };
 use crate::{
     api::{
@@ -16,7 +17,7 @@ use crate::{
         page::page,
     },
     model::{
-        auto_scaling::{AutoScalingGroup, Lifecycle, Member},
+        auto_scaling::{AutoScalingGroup, Member},
         instance::Instance,
         time::Timestamp,
     },
@@ -70,6 +71,11 @@ struct GroupDescription {
     tags: Vec<TagDescription>,
     termination_policies: Vec<String>,
     new_instances_protected_from_scale_in: bool,
+    max_instance_lifetime: Option<u32>,
+    default_instance_warmup: Option<u32>,
+    capacity_rebalance: bool,
+    context: Option<String>,
+    traffic_sources: Vec<TrafficSource>,
 }
 
 #[derive(Serialize)]
@@ -99,11 +105,7 @@ pub fn describe_member(tx: &mut Transaction<'_>, member: &Member, zone: &str) ->
         instance_id: member.instance_id.clone(),
         instance_type: tx.get::<Instance>(&member.instance_id).map(|instance| instance.instance_type.clone()),
         availability_zone: zone.to_owned(),
-        lifecycle_state: match member.lifecycle {
-            Lifecycle::Pending => "Pending",
-            Lifecycle::InService => "InService",
-            Lifecycle::Terminating => "Terminating",
-        },
+        lifecycle_state: member.lifecycle.wire(),
         health_status: if member.healthy { "Healthy" } else { "Unhealthy" },
         launch_configuration_name,
         launch_template,
@@ -187,5 +189,10 @@ fn describe(tx: &mut Transaction<'_>, group: &AutoScalingGroup, zone: &str, with
         tags: group.tags.iter().map(|tag| TagDescription::of(&group.name, tag)).collect(),
         termination_policies: group.termination_policies.clone(),
         new_instances_protected_from_scale_in: group.new_instances_protected,
+        max_instance_lifetime: group.max_lifetime_secs,
+        default_instance_warmup: group.default_warmup_secs,
+        capacity_rebalance: false,
+        context: group.context.clone(),
+        traffic_sources: group.load_balancer_names.iter().map(|name| TrafficSource::balancer(name)).collect(),
     }
 }

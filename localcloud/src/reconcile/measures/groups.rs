@@ -25,21 +25,6 @@ pub fn samples(groups: &[Arc<AutoScalingGroup>], interval: Interval) -> Vec<Samp
     samples
 }
 
-/// What a member counts as.
-enum Phase {
-    Pending,
-    InService,
-    Terminating,
-}
-
-fn phase(lifecycle: Lifecycle) -> Phase {
-    match lifecycle {
-        Lifecycle::Pending => Phase::Pending,
-        Lifecycle::InService => Phase::InService,
-        Lifecycle::Terminating => Phase::Terminating,
-    }
-}
-
 /// How many members are in which phase.
 #[derive(Debug, Default)]
 struct Sizes {
@@ -55,11 +40,13 @@ impl Sizes {
         let mut sizes = Self::default();
         for member in &group.members {
             sizes.total += 1;
-            match phase(member.lifecycle) {
-                Phase::Pending => sizes.pending += 1,
-                Phase::InService => sizes.in_service += 1,
-                Phase::Terminating => sizes.terminating += 1,
-            }
+            let phase = match member.lifecycle {
+                lifecycle if lifecycle.is_pending() => &mut sizes.pending,
+                Lifecycle::EnteringStandby | Lifecycle::Standby => &mut sizes.standby,
+                Lifecycle::InService => &mut sizes.in_service,
+                _ => &mut sizes.terminating,
+            };
+            *phase += 1;
         }
         sizes
     }
