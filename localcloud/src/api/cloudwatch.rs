@@ -1,10 +1,13 @@
-//! Amazon CloudWatch: alarms as records. Metrics are not there yet; their actions are refused.
+//! Amazon CloudWatch.
 
 use super::{error::ApiError, operation::Service};
 use crate::{model::alarm::Alarm, store::Transaction, wire::xml::Dialect};
 
 pub mod change_alarms;
 pub mod describe_alarms;
+pub mod history;
+pub mod metric_queries;
+pub mod put_composite_alarm;
 pub mod put_metric_alarm;
 pub mod tags;
 
@@ -18,8 +21,10 @@ pub fn service() -> Service {
         Some("GraniteServiceVersion20100801"),
     )
     .with::<put_metric_alarm::PutMetricAlarm>()
+    .with::<put_composite_alarm::PutCompositeAlarm>()
     .with::<describe_alarms::DescribeAlarms>()
     .with::<describe_alarms::DescribeAlarmsForMetric>()
+    .with::<history::DescribeAlarmHistory>()
     .with::<change_alarms::DeleteAlarms>()
     .with::<change_alarms::SetAlarmState>()
     .with::<change_alarms::EnableAlarmActions>()
@@ -29,7 +34,9 @@ pub fn service() -> Service {
     .with::<tags::ListTagsForResource>()
 }
 
-fn arn(region: &str, account_id: &str, alarm: &str) -> String {
+/// The ARN of an alarm.
+#[must_use]
+pub fn arn(region: &str, account_id: &str, alarm: &str) -> String {
     format!("arn:aws:cloudwatch:{region}:{account_id}:alarm:{alarm}")
 }
 

@@ -20,6 +20,7 @@ use localcloud::{
         fake::{FakeCloud, FakeProxy},
     },
     image::BuiltImage,
+    metrics::Metrics,
     model::{site::Site, time::Timestamp},
     paths::Paths,
     reconcile::{
@@ -115,6 +116,15 @@ impl FakeWorld {
             Ok(answer) => panic!("{action} was not refused: {:?}", answer.0),
             Err(error) => error.code,
         }
+    }
+
+    /// Leaves a reconciler out: a test that chooses the time drives it by itself.
+    pub(crate) fn leave_out(&mut self, name: &str) {
+        self.reconcilers.retain(|reconciler| reconciler.name() != name);
+    }
+
+    pub(crate) fn metrics(&self) -> &Metrics {
+        &self.cx.metrics
     }
 
     /// Each reconciler looks once.
