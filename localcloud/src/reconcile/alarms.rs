@@ -92,13 +92,14 @@ impl Alarms {
     /// When the records cannot be read or written.
     pub fn pass(&mut self, store: &Store, metrics: &Metrics, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
         for _ in 0..MOST_ROUNDS {
-            if !self.learn(store, now)? {
+            if self.learn(store, now)? {
+                self.compose(store, now)?;
+            }
+            self.act_and_evaluate(store, metrics, now)?;
+            if !self.has_news() {
                 break;
             }
-            self.compose(store, now)?;
-            self.act_and_evaluate(store, metrics, now)?;
         }
-        self.act_and_evaluate(store, metrics, now)?;
         self.repeat(store, now)?;
         if self.purge.is_none_or(|due| due <= now) {
             purge(store, now)?;
@@ -118,6 +119,7 @@ impl Alarms {
         if !changed.has_changed().unwrap_or(false) {
             return Ok(false);
         }
+        // What is committed from here on is news again.
         changed.mark_unchanged();
         let (alarms, site) = store.read(|tx| (tx.list::<Alarm>(), tx.get::<Site>(Site::KEY)))?;
         self.site = site;
@@ -134,6 +136,10 @@ impl Alarms {
             self.plans.insert(plan.alarm.name.clone(), plan);
         }
         Ok(any_changed)
+    }
+
+    fn has_news(&self) -> bool {
+        self.changed.as_ref().is_some_and(|changed| changed.has_changed().unwrap_or(false))
     }
 
     fn compose(&self, store: &Store, now: Timestamp) -> Result<(), StoreError> {

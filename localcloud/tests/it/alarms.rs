@@ -29,8 +29,8 @@ impl Clocked {
     fn new() -> Self {
         let mut world = FakeWorld::new();
         world.leave_out("alarms");
-        // A whole minute, so that periods of any length begin here.
-        let now = Timestamp::now().floor_to(3600);
+        // So that periods of any length begin here, after all that the tests prepare.
+        let now = Timestamp::now().floor_to(300).plus_secs(300);
         Self { world, alarms: Alarms::default(), now }
     }
 
@@ -256,7 +256,7 @@ async fn data_that_ends_is_missing_after_the_evaluation_range() {
     clocked.put(&[]);
     clocked.go_on(&[90.0, 90.0]);
     assert_eq!(clocked.state(), "ALARM");
-    for _ in 0..3 {
+    for _ in 0..4 {
         clocked.pass_secs(10);
         assert_eq!(clocked.state(), "ALARM", "the datapoints are still in the range");
     }
