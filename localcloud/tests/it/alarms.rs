@@ -1,6 +1,7 @@
 //! Alarms that act: from a sample to an instance, at times that the tests choose.
 
 use localcloud::{
+    api::error::ApiError,
     metrics::{Metric, Sample},
     model::{
         alarm::Alarm,
@@ -68,6 +69,10 @@ impl Clocked {
 
     /// An alarm on the group's CPU: 2 periods of 10 s over 70.
     fn put(&self, changes: &[(&str, &str)]) {
+        self.try_put(changes).unwrap();
+    }
+
+    fn try_put(&self, changes: &[(&str, &str)]) -> Result<Answer, ApiError> {
         let mut parameters = vec![
             ("AlarmName", "busy"),
             ("MetricName", "CPUUtilization"),
@@ -87,7 +92,7 @@ impl Clocked {
                 parameters.push((name, value));
             }
         }
-        self.call(CLOUDWATCH, "PutMetricAlarm", &parameters);
+        self.world.call(CLOUDWATCH, "PutMetricAlarm", &parameters)
     }
 
     fn record(&self, dimension: (&str, &str), value: f64) {
@@ -460,6 +465,51 @@ fn periods_of_five_minutes_slide_by_the_minute() {
     clocked.record(("AutoScalingGroupName", "web"), 90.0);
     clocked.pass_secs(60);
     assert_eq!(clocked.state(), "ALARM", "not only when the clock's five minutes are over");
+}
+
+#[test]
+fn an_alarm_on_an_expression_is_computed() {
+    let mut clocked = Clocked::new();
+    let query = |number: usize, field: &str| format!("Metrics.member.{number}.{field}");
+    let stat = |number: usize, id: &str, group: &str| {
+        let field = |name: &str| query(number, &format!("MetricStat.{name}"));
+        vec![
+            (query(number, "Id"), id.to_owned()),
+            (query(number, "ReturnData"), "false".to_owned()),
+            (field("Metric.Namespace"), "AWS/EC2".to_owned()),
+            (field("Metric.MetricName"), "CPUUtilization".to_owned()),
+            (field("Metric.Dimensions.member.1.Name"), "AutoScalingGroupName".to_owned()),
+            (field("Metric.Dimensions.member.1.Value"), group.to_owned()),
+            (field("Period"), "10".to_owned()),
+            (field("Stat"), "Average".to_owned()),
+        ]
+    };
+    let own = [("MetricName", ""), ("Namespace", ""), ("Statistic", ""), ("Period", "")];
+    let dimension = [("Dimensions.member.1.Name", ""), ("Dimensions.member.1.Value", "")];
+    let put = |clocked: &Clocked, expression: &str| {
+        let mut parameters = [stat(1, "a", "web"), stat(2, "b", "db")].concat();
+        parameters.push((query(3, "Id"), "e".to_owned()));
+        parameters.push((query(3, "Expression"), expression.to_owned()));
+        let parameters: Vec<(&str, &str)> =
+            parameters.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        clocked.try_put(&[&own[..], &dimension[..], &parameters[..]].concat())
+    };
+    for (expression, said) in [("a +", "Error in expression 'e'"), ("c", "'c'"), ("METRICS()", "a single time series")]
+    {
+        let error = put(&clocked, expression).unwrap_err();
+        assert!(error.code == "ValidationError" && error.message.contains(said), "{expression}: {error}");
+    }
+    put(&clocked, "a + b").unwrap();
+    assert_eq!(clocked.field("Metrics.2.Expression").unwrap(), "a + b");
+    assert_eq!(clocked.field("Metrics.0.MetricStat.Period").unwrap(), "10");
+    assert_eq!(clocked.field("MetricName"), None);
+    for (web, db) in [(40.0, 20.0), (40.0, 20.0), (40.0, 35.0), (40.0, 35.0)] {
+        assert_ne!(clocked.field("StateValue").unwrap(), "ALARM");
+        clocked.record(("AutoScalingGroupName", "db"), db);
+        clocked.go_on(&[web]);
+    }
+    assert_eq!(clocked.state(), "ALARM");
+    assert!(clocked.field("StateReason").unwrap().contains("[75.0 ("));
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@ mod elb;
 mod fake_world;
 mod haproxy;
 mod iam;
+mod metrics;
 mod network;
 mod nspawn;
 mod object_storage;

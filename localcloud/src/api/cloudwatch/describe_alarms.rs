@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     STATES, arn, check_one_of,
     history::ALARM_TYPES,
-    metric_queries::MetricDataQuery,
+    metric_query::MetricDataQuery,
     put_metric_alarm::{Dimension, WarmUpConfiguration},
 };
 use crate::{

@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    STATISTICS, check_one_of,
+    STATISTICS, alarm_metrics, check_one_of,
     history::{self, Change},
-    metric_queries::{self, MetricDataQuery},
+    metric_query::MetricDataQuery,
     tags::{Tag, checked},
 };
 use crate::{
@@ -17,7 +17,7 @@ use crate::{
     },
     metrics::statistic::Statistic,
     model::{
-        alarm::{Alarm, MetricQuery, QuerySource, WarmUp, instance_action},
+        alarm::{Alarm, MetricQuery, WarmUp, instance_action},
         time::Timestamp,
     },
     store::Transaction,
@@ -28,7 +28,7 @@ const COMPARISONS: &[&str] =
 const ANOMALY_COMPARISONS: &[&str] =
     &["LessThanLowerOrGreaterThanUpperThreshold", "LessThanLowerThreshold", "GreaterThanUpperThreshold"];
 const MISSING_DATA: &[&str] = &["breaching", "notBreaching", "ignore", "missing"];
-pub const UNITS: &[&str] = &[
+pub(super) const UNITS: &[&str] = &[
     "Seconds",
     "Microseconds",
     "Milliseconds",
@@ -135,9 +135,9 @@ impl Operation for PutMetricAlarm {
     const ACTION: &'static str = "PutMetricAlarm";
     type Output = Done;
 
-    fn run(mut self, tx: &mut Transaction<'_>, _caller: &Caller<'_>) -> Result<Done, ApiError> {
+    fn run(mut self, tx: &mut Transaction<'_>, caller: &Caller<'_>) -> Result<Done, ApiError> {
         let now = Timestamp::now();
-        let metrics = metric_queries::checked(std::mem::take(&mut self.metrics))?;
+        let metrics = alarm_metrics::checked(std::mem::take(&mut self.metrics), &caller.account_id)?;
         self.check(&metrics)?;
         let existing = tx.get::<Alarm>(&self.alarm_name);
         if existing.as_ref().is_some_and(|alarm| alarm.rule.is_some()) {
@@ -213,7 +213,7 @@ impl PutMetricAlarm {
         if metrics.is_empty() {
             self.check_metric()?
         } else {
-            self.check_math(metrics)?
+            self.check_math()?
         }
         let operator =
             self.comparison_operator.as_deref().ok_or_else(|| ApiError::missing_parameter("ComparisonOperator"))?;
@@ -289,10 +289,7 @@ impl PutMetricAlarm {
         check_dimensions(&self.dimensions)
     }
 
-    fn check_math(&self, metrics: &[MetricQuery]) -> Result<(), ApiError> {
-        if metrics.iter().any(|query| matches!(query.source, QuerySource::Expression { .. })) {
-            return Err(ApiError::unsupported("Alarms on metric math are not supported by this cloud yet."));
-        }
+    fn check_math(&self) -> Result<(), ApiError> {
         let has_metric = self.metric_name.is_some()
             || self.namespace.is_some()
             || !self.dimensions.is_empty()

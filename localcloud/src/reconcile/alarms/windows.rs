@@ -1,9 +1,11 @@
 //! Which periods of a metric an alarm looks at, and when; what was measured in them.
 
+use std::collections::BTreeMap;
+
 use crate::{
-    metrics::{Metric, Metrics, StatisticSet, statistic::Statistic},
+    metrics::{Metric, Metrics, StatisticSet, math, statistic::Statistic},
     model::{
-        alarm::{Alarm, QuerySource},
+        alarm::{Alarm, MetricQuery, QuerySource},
         time::Timestamp,
     },
 };
@@ -69,46 +71,87 @@ impl Pace {
 /// The evaluation range of an alarm, oldest period first.
 #[must_use]
 pub fn read(alarm: &Alarm, metrics: &Metrics, end: Timestamp) -> Vec<Window> {
-    let Some((metric, statistic, unit)) = watched(alarm) else { return Vec::new() };
-    let period = alarm.period_secs.max(1);
-    let mut sets: Vec<Option<StatisticSet>> = vec![None; range(alarm.evaluation_periods)];
-    let start = end.plus_secs(-i64::from(period) * i64::try_from(sets.len()).unwrap_or_default());
-    // Sliding periods begin where stored ones need not: they are put together from smaller ones.
-    let step = Pace::of(period, alarm.evaluation_periods).step_secs;
-    for point in metrics.datapoints(&metric, unit, (start, end), common_divisor(period, step)) {
-        let index = (point.time.millis() - start.millis()).div_euclid(i64::from(period) * 1000);
-        let Some(set) = usize::try_from(index).ok().and_then(|index| sets.get_mut(index)) else { continue };
-        match set {
-            Some(set) => set.merge(&point.values),
-            None => *set = Some(point.values),
+    let period = i64::from(alarm.period_secs.max(1));
+    let count = range(alarm.evaluation_periods);
+    let length = period.saturating_mul(i64::try_from(count).unwrap_or(i64::MAX));
+    // Expressions are computed on the clock's own periods; those of a single metric slide.
+    let end = if alarm.metrics.is_empty() { end } else { end.floor_to(alarm.period_secs) };
+    let start = end.plus_secs(-length);
+    let mut measured: Vec<Option<Measured>> = vec![None; count];
+    let values = if alarm.metrics.is_empty() {
+        sliding(alarm, metrics, start, end)
+    } else {
+        computed(alarm, metrics, start, end)
+    };
+    for (time, value) in values {
+        let index = (time.millis() - start.millis()).div_euclid(period * 1000);
+        if let Some(place) = usize::try_from(index).ok().and_then(|index| measured.get_mut(index)) {
+            *place = Some(value);
         }
     }
     let mut begin = start;
-    let mut windows = Vec::with_capacity(sets.len());
-    for set in sets {
-        let measured = set.and_then(|set| statistic.of(&set).map(|value| Measured { value, samples: Some(set.count) }));
+    let mut windows = Vec::with_capacity(count);
+    for measured in measured {
         windows.push(Window { begin, measured });
-        begin = begin.plus_secs(period.into());
+        begin = begin.plus_secs(period);
     }
     windows
 }
 
-/// The metric, statistic and unit of an alarm that watches a single metric.
-fn watched(alarm: &Alarm) -> Option<(Metric, Statistic, Option<&str>)> {
-    let result = alarm.metrics.iter().find(|query| query.return_data).map(|query| &query.source);
-    let (namespace, name, dimensions, statistic, unit) = match result {
-        Some(QuerySource::Metric { namespace, name, dimensions, statistic, unit, .. }) => {
-            (namespace, name, dimensions, Some(statistic), unit)
+/// Periods that begin where stored ones need not are put together from smaller ones.
+fn sliding(alarm: &Alarm, metrics: &Metrics, start: Timestamp, end: Timestamp) -> Vec<(Timestamp, Measured)> {
+    let statistic = alarm.extended_statistic.as_ref().or(alarm.statistic.as_ref());
+    let Some(statistic) = statistic.and_then(|name| Statistic::parse(name)) else { return Vec::new() };
+    let metric = metric(&alarm.namespace, &alarm.metric_name, &alarm.dimensions);
+    let step = Pace::of(alarm.period_secs, alarm.evaluation_periods).step_secs;
+    let period_millis = i64::from(alarm.period_secs.max(1)) * 1000;
+    let mut sets: BTreeMap<i64, StatisticSet> = BTreeMap::new();
+    let finer = common_divisor(alarm.period_secs, step);
+    for point in metrics.datapoints(&metric, alarm.unit.as_deref(), (start, end), finer) {
+        let index = (point.time.millis() - start.millis()).div_euclid(period_millis);
+        match sets.get_mut(&index) {
+            Some(set) => set.merge(&point.values),
+            None => {
+                sets.insert(index, point.values);
+            }
         }
-        Some(QuerySource::Expression { .. }) => return None,
-        None => {
-            let statistic = alarm.extended_statistic.as_ref().or(alarm.statistic.as_ref());
-            (&alarm.namespace, &alarm.metric_name, &alarm.dimensions, statistic, &alarm.unit)
+    }
+    let begin = |index: i64| start.plus_secs(index * period_millis / 1000);
+    sets.into_iter()
+        .filter_map(|(index, set)| {
+            Some((begin(index), Measured { value: statistic.of(&set)?, samples: Some(set.count) }))
+        })
+        .collect()
+}
+
+/// What an alarm's queries come to. An expression that cannot be computed has no data.
+fn computed(alarm: &Alarm, metrics: &Metrics, start: Timestamp, end: Timestamp) -> Vec<(Timestamp, Measured)> {
+    let queries: Option<Vec<math::Query>> = alarm.metrics.iter().map(query).collect();
+    let series = queries.and_then(|queries| math::evaluate(metrics, &queries, (start, end)).ok()).unwrap_or_default();
+    let points = series.into_iter().next().map(|series| series.points).unwrap_or_default();
+    points.into_iter().map(|(time, value)| (time, Measured { value, samples: None })).collect()
+}
+
+fn query(query: &MetricQuery) -> Option<math::Query> {
+    let source = match &query.source {
+        QuerySource::Metric { namespace, name, dimensions, period_secs, statistic, unit } => math::Source::Metric {
+            metric: metric(namespace, name, dimensions),
+            statistic: Statistic::parse(statistic)?,
+            unit: unit.clone(),
+            period_secs: *period_secs,
+        },
+        QuerySource::Expression { expression, period_secs } => {
+            math::Source::Expression { text: expression.clone(), period_secs: *period_secs }
         }
     };
+    let label = query.label.clone().unwrap_or_else(|| query.id.clone());
+    Some(math::Query { id: query.id.clone(), label, source, return_data: query.return_data })
+}
+
+fn metric(namespace: &str, name: &str, dimensions: &[(String, String)]) -> Metric {
     let dimensions: Vec<(&str, &str)> =
         dimensions.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-    Some((Metric::new(namespace, name, &dimensions), Statistic::parse(statistic?)?, unit.as_deref()))
+    Metric::new(namespace, name, &dimensions)
 }
 
 /// How many periods an evaluation looks at.
