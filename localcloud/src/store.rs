@@ -216,6 +216,12 @@ impl Transaction<'_> {
         }
     }
 
+    /// Whether it has written or removed anything so far.
+    #[must_use]
+    pub fn has_changes(&self) -> bool {
+        !self.changes.is_empty()
+    }
+
     /// The table in memory, read from disk the first time.
     fn table<R: Record>(&mut self) -> Option<&Table> {
         if !self.inner.tables.contains_key(R::KIND) {

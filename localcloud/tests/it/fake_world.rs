@@ -20,6 +20,7 @@ use localcloud::{
         fake::{FakeCloud, FakeProxy},
     },
     image::BuiltImage,
+    metrics::Metrics,
     model::{site::Site, time::Timestamp},
     paths::Paths,
     reconcile::{
@@ -121,6 +122,15 @@ impl FakeWorld {
     /// What its reconcilers work with.
     pub(crate) fn context(&self) -> &Context {
         &self.cx
+    }
+
+    /// Leaves a reconciler out: a test that chooses the time drives it by itself.
+    pub(crate) fn leave_out(&mut self, name: &str) {
+        self.reconcilers.retain(|reconciler| reconciler.name() != name);
+    }
+
+    pub(crate) fn metrics(&self) -> &Metrics {
+        &self.cx.metrics
     }
 
     /// Each reconciler looks once.

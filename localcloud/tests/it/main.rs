@@ -1,6 +1,7 @@
 //! The crate's integration tests: one binary, one file per subject.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
+mod alarms;
 mod auto_scaling;
 mod cloudwatch;
 mod cost;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::asked::{NamedMetric, Wrong};
 use crate::{
@@ -17,7 +17,7 @@ const MOST_QUERIES: usize = 500;
 const LONGEST_ID: usize = 255;
 const LONGEST_EXPRESSION: usize = 2048;
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize)]
 #[serde(rename_all = "PascalCase", deny_unknown_fields)]
 pub struct MetricDataQuery {
     pub id: String,
@@ -29,7 +29,7 @@ pub struct MetricDataQuery {
     pub account_id: Option<String>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize)]
 #[serde(rename_all = "PascalCase", deny_unknown_fields)]
 pub struct MetricStat {
     pub metric: NamedMetric,
