@@ -3,6 +3,8 @@
 
 /// What the cloud is born with.
 mod birth;
+/// Volumes that an instance is launched with.
+pub mod block_devices;
 mod dry_run;
 /// Filters of the Describe actions.
 pub mod filters;
@@ -18,7 +20,10 @@ pub mod launch_templates;
 /// VPC, subnet, zone, region.
 pub mod network;
 mod pagination;
+/// Who may use an image or a snapshot.
+pub mod permissions;
 pub mod security_groups;
+pub mod snapshots;
 /// Tags given at creation, and tags in answers.
 pub mod tag_specifications;
 pub mod tags;
@@ -59,8 +64,29 @@ pub fn service() -> Service {
     .with::<volumes::describe::DescribeVolumeStatus>()
     .with::<volumes::attachment::AttachVolume>()
     .with::<volumes::attachment::DetachVolume>()
+    .with::<volumes::modify::ModifyVolume>()
+    .with::<volumes::modify::DescribeVolumesModifications>()
+    .with::<volumes::attributes::DescribeVolumeAttribute>()
+    .with::<volumes::attributes::ModifyVolumeAttribute>()
+    .with::<volumes::attributes::EnableVolumeIO>()
+    // Snapshots
+    .with::<snapshots::CreateSnapshot>()
+    .with::<snapshots::CreateSnapshots>()
+    .with::<snapshots::CopySnapshot>()
+    .with::<snapshots::DeleteSnapshot>()
+    .with::<snapshots::describe::DescribeSnapshots>()
+    .with::<snapshots::attributes::DescribeSnapshotAttribute>()
+    .with::<snapshots::attributes::ModifySnapshotAttribute>()
+    .with::<snapshots::attributes::ResetSnapshotAttribute>()
     // Images and key pairs
-    .with::<images::DescribeImages>()
+    .with::<images::describe::DescribeImages>()
+    .with::<images::create::CreateImage>()
+    .with::<images::copy::CopyImage>()
+    .with::<images::register::RegisterImage>()
+    .with::<images::register::DeregisterImage>()
+    .with::<images::attributes::DescribeImageAttribute>()
+    .with::<images::attributes::ModifyImageAttribute>()
+    .with::<images::attributes::ResetImageAttribute>()
     .with::<key_pairs::CreateKeyPair>()
     .with::<key_pairs::ImportKeyPair>()
     .with::<key_pairs::DeleteKeyPair>()

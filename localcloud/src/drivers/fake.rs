@@ -11,8 +11,8 @@ use std::{
 use async_trait::async_trait;
 
 use super::{
-    AllowRule, BackendStatus, DriverError, Drivers, Host, Inspected, InstanceDriver, InstanceSpec, NetworkDriver,
-    ProxyDriver, ProxyPlan, Result, VolumeDriver,
+    AllowRule, BackendStatus, DriverError, Drivers, Frozen, Host, Inspected, InstanceDriver, InstanceSpec,
+    NetworkDriver, ProxyDriver, ProxyPlan, Report, Result, VolumeDriver,
 };
 
 /// Whether a call that fails has done its work.
@@ -143,12 +143,19 @@ pub struct FakeInstance {
 pub struct FakeInstances {
     faults: Faults,
     instances: Mutex<BTreeMap<String, FakeInstance>>,
+    /// Trees that were made of instances' disks.
+    trees: Mutex<BTreeSet<PathBuf>>,
 }
 
 impl FakeInstances {
     #[must_use]
     pub fn get(&self, id: &str) -> Option<FakeInstance> {
         lock(&self.instances).get(id).cloned()
+    }
+
+    #[must_use]
+    pub fn trees(&self) -> BTreeSet<PathBuf> {
+        lock(&self.trees).clone()
     }
 
     /// How many run.
@@ -265,6 +272,39 @@ impl InstanceDriver for FakeInstances {
         })
     }
 
+    async fn freeze(&self, id: &str, volume_id: &str) -> Result<Option<Frozen>> {
+        self.faults.call(format!("freeze {id} {volume_id}"), || Ok(None))
+    }
+
+    async fn capture(&self, id: &str, _image_root: &Path, tree: &Path) -> Result<()> {
+        let name = format!("capture {id}");
+        self.faults.call(name.clone(), || match self.get(id) {
+            Some(_) => {
+                lock(&self.trees).insert(tree.to_owned());
+                Ok(())
+            }
+            None => Err(DriverError::new(name, "it has no disk")),
+        })
+    }
+
+    async fn copy_tree(&self, from: &Path, to: &Path) -> Result<()> {
+        let name = format!("copy {}", from.display());
+        self.faults.call(name.clone(), || {
+            if !lock(&self.trees).contains(from) {
+                return Err(DriverError::new(name, "it does not exist"));
+            }
+            lock(&self.trees).insert(to.to_owned());
+            Ok(())
+        })
+    }
+
+    async fn remove_tree(&self, tree: &Path) -> Result<()> {
+        self.faults.call(format!("remove {}", tree.display()), || {
+            lock(&self.trees).remove(tree);
+            Ok(())
+        })
+    }
+
     fn console_output(&self, id: &str) -> Vec<u8> {
         self.get(id).map(|instance| instance.console).unwrap_or_default()
     }
@@ -285,12 +325,28 @@ pub struct FakeVolume {
 pub struct FakeVolumes {
     faults: Faults,
     volumes: Mutex<BTreeMap<String, FakeVolume>>,
+    /// Their sizes.
+    snapshots: Mutex<BTreeMap<String, u32>>,
 }
 
 impl FakeVolumes {
     #[must_use]
     pub fn get(&self, id: &str) -> Option<FakeVolume> {
         lock(&self.volumes).get(id).copied()
+    }
+
+    #[must_use]
+    pub fn snapshots(&self) -> BTreeMap<String, u32> {
+        lock(&self.snapshots).clone()
+    }
+
+    fn keep_snapshot(&self, name: String, id: &str, size_gib: Option<u32>, report: &Report) -> Result<()> {
+        self.faults.call(name.clone(), || {
+            let size_gib = size_gib.ok_or_else(|| DriverError::new(name, "it does not exist"))?;
+            report(100);
+            lock(&self.snapshots).entry(id.to_owned()).or_insert(size_gib);
+            Ok(())
+        })
     }
 }
 
@@ -326,6 +382,43 @@ impl VolumeDriver for FakeVolumes {
     async fn delete(&self, id: &str) -> Result<()> {
         self.faults.call(format!("delete {id}"), || {
             lock(&self.volumes).remove(id);
+            Ok(())
+        })
+    }
+
+    async fn grow(&self, id: &str, size_gib: u32) -> Result<()> {
+        self.faults.call(format!("grow {id} {size_gib}"), || {
+            if let Some(volume) = lock(&self.volumes).get_mut(id) {
+                volume.size_gib = volume.size_gib.max(size_gib);
+            }
+            Ok(())
+        })
+    }
+
+    async fn snapshot(&self, id: &str, snapshot_id: &str, report: Report) -> Result<()> {
+        let size_gib = self.get(id).map(|volume| volume.size_gib);
+        self.keep_snapshot(format!("snapshot {id} {snapshot_id}"), snapshot_id, size_gib, &report)
+    }
+
+    async fn restore(&self, id: &str, size_gib: u32, snapshot_id: &str) -> Result<()> {
+        let name = format!("restore {id} {snapshot_id}");
+        self.faults.call(name.clone(), || {
+            if !lock(&self.snapshots).contains_key(snapshot_id) {
+                return Err(DriverError::new(name, "the snapshot does not exist"));
+            }
+            lock(&self.volumes).entry(id.to_owned()).or_insert(FakeVolume { size_gib, open: false });
+            Ok(())
+        })
+    }
+
+    async fn copy_snapshot(&self, from: &str, to: &str, report: Report) -> Result<()> {
+        let size_gib = lock(&self.snapshots).get(from).copied();
+        self.keep_snapshot(format!("copy {from} {to}"), to, size_gib, &report)
+    }
+
+    async fn delete_snapshot(&self, snapshot_id: &str) -> Result<()> {
+        self.faults.call(format!("delete {snapshot_id}"), || {
+            lock(&self.snapshots).remove(snapshot_id);
             Ok(())
         })
     }

@@ -83,7 +83,7 @@ struct MemoryInfo {
     size_mib: u64,
 }
 
-fn architecture() -> &'static str {
+pub(super) fn architecture() -> &'static str {
     match std::env::consts::ARCH {
         "aarch64" => "arm64",
         other => other,

@@ -22,6 +22,7 @@ use localcloud::{
         instances::Instances,
         network::{Network, Wiring},
         runner::{self, Context, Reconciler},
+        snapshots::Snapshots,
         volumes::Volumes,
     },
     store::{Store, StoreError},
@@ -100,6 +101,7 @@ impl Cloud {
             Box::new(Network::new(Arc::clone(&wiring))),
             Box::new(Instances::new(wiring)),
             Box::<Volumes>::default(),
+            Box::<Snapshots>::default(),
         ];
         self.tasks = runner::start(&self.cx, reconcilers, &CancellationToken::new());
     }
