@@ -1,6 +1,8 @@
 //! Amazon EC2: all that this cloud does of it, in one list. What is not in the list is refused as an invalid action.
 //! <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/Welcome.html>
 
+/// Elastic addresses.
+pub mod addresses;
 /// What the cloud is born with.
 mod birth;
 /// Volumes that an instance is launched with.
@@ -13,6 +15,8 @@ mod identifiers;
 pub mod images;
 pub mod instance_types;
 pub mod instances;
+/// DescribeNetworkInterfaces.
+pub mod interfaces;
 pub mod key_pairs;
 /// Launching, for RunInstances and Auto Scaling alike.
 pub mod launch;
@@ -108,6 +112,12 @@ pub fn service() -> Service {
     .with::<launch_templates::versions::DescribeLaunchTemplateVersions>()
     .with::<launch_templates::versions::DeleteLaunchTemplateVersions>()
     .with::<launch_templates::versions::ModifyLaunchTemplate>()
+    // Elastic addresses
+    .with::<addresses::AllocateAddress>()
+    .with::<addresses::ReleaseAddress>()
+    .with::<addresses::DescribeAddresses>()
+    .with::<addresses::association::AssociateAddress>()
+    .with::<addresses::association::DisassociateAddress>()
     // Tags
     .with::<tags::CreateTags>()
     .with::<tags::DeleteTags>()
@@ -118,6 +128,6 @@ pub fn service() -> Service {
     .with::<network::DescribeAvailabilityZones>()
     .with::<network::DescribeRegions>()
     .with::<network::DescribeAccountAttributes>()
-    .with::<network::DescribeNetworkInterfaces>()
+    .with::<interfaces::DescribeNetworkInterfaces>()
     .with::<network::DescribeInternetGateways>()
 }

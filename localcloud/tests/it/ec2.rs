@@ -3,4 +3,5 @@
 mod carried_out;
 mod clients;
 mod cloud;
+mod snapshots;
 mod worded;

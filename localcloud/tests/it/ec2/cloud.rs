@@ -148,7 +148,12 @@ impl Cloud {
 
     /// Launches one instance and returns its id.
     pub(super) fn run(&self, more: &[(&str, &str)]) -> String {
-        let mut parameters = vec![("ImageId", self.image_id.as_str()), ("MinCount", "1"), ("MaxCount", "1")];
+        self.run_image(&self.image_id, more)
+    }
+
+    /// The same, of another image.
+    pub(super) fn run_image(&self, image_id: &str, more: &[(&str, &str)]) -> String {
+        let mut parameters = vec![("ImageId", image_id), ("MinCount", "1"), ("MaxCount", "1")];
         parameters.extend_from_slice(more);
         text(&self.ok("RunInstances", &parameters), "instancesSet.0.instanceId")
     }

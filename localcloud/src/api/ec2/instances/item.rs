@@ -5,11 +5,15 @@ use std::{collections::BTreeMap, net::Ipv4Addr, sync::Arc};
 use serde::Serialize;
 
 use super::{
-    super::tag_specifications::{TagItem, tag_set},
+    super::{
+        interfaces::InterfaceItem,
+        tag_specifications::{TagItem, tag_set},
+    },
     parameters::ROOT_DEVICE,
 };
 use crate::{
     model::{
+        address::Address,
         identity::InstanceProfile,
         image::Image,
         instance::{Instance, InstanceState},
@@ -28,6 +32,7 @@ pub struct Surroundings<'site> {
     profiles: BTreeMap<String, Arc<InstanceProfile>>,
     images: BTreeMap<String, Arc<Image>>,
     volumes: Vec<Arc<Volume>>,
+    addresses: Vec<Arc<Address>>,
 }
 
 impl<'site> Surroundings<'site> {
@@ -38,14 +43,26 @@ impl<'site> Surroundings<'site> {
             profiles: tx.list::<InstanceProfile>().into_iter().map(|profile| (profile.name.clone(), profile)).collect(),
             images: tx.list::<Image>().into_iter().map(|image| (image.id.clone(), image)).collect(),
             volumes: tx.list::<Volume>(),
+            addresses: tx.list::<Address>(),
         }
     }
 
-    fn groups_of(&self, instance: &Instance) -> Vec<GroupItem> {
-        let ids = instance.security_group_ids.iter();
-        ids.filter_map(|id| self.groups.get(id))
+    /// The groups of these ids.
+    pub(in super::super) fn groups(&self, ids: &[String]) -> Vec<GroupItem> {
+        ids.iter()
+            .filter_map(|id| self.groups.get(id))
             .map(|group| GroupItem { group_id: group.id.clone(), group_name: group.name.clone() })
             .collect()
+    }
+
+    /// An instance's one interface.
+    pub(in super::super) fn interface_of(&self, instance: &Instance) -> InterfaceItem {
+        let holds = |address: &&Arc<Address>| {
+            address.association.as_ref().is_some_and(|association| association.instance_id == instance.id)
+        };
+        let elastic = self.addresses.iter().find(holds).filter(|_| instance.state.is_alive());
+        let groups = self.groups(&instance.security_group_ids);
+        InterfaceItem::of_instance(self.site, instance, groups, elastic.map(|address| &**address))
     }
 
     fn devices_of(&self, instance: &Instance) -> Vec<DeviceItem> {
@@ -61,7 +78,9 @@ impl<'site> Surroundings<'site> {
                 },
             })
         });
-        attached.collect()
+        let mut devices: Vec<DeviceItem> = attached.collect();
+        devices.sort_by(|one, other| one.device_name.cmp(&other.device_name));
+        devices
     }
 
     fn profile_of(&self, instance: &Instance) -> Option<ProfileItem> {
@@ -147,7 +166,7 @@ pub struct InstanceItem {
     client_token: String,
     tag_set: Vec<TagItem>,
     hypervisor: &'static str,
-    network_interface_set: Vec<String>,
+    network_interface_set: Vec<InterfaceItem>,
     iam_instance_profile: Option<ProfileItem>,
     ebs_optimized: bool,
     metadata_options: MetadataOptionsItem,
@@ -267,8 +286,8 @@ impl InstanceItem {
             vpc_id: there.then(|| site.vpc_id.clone()),
             private_ip_address: there.then_some(instance.private_ip),
             ip_address: there.then_some(instance.public_ip),
-            source_dest_check: true,
-            group_set: if there { surroundings.groups_of(instance) } else { Vec::new() },
+            source_dest_check: !instance.attributes.source_dest_check_off,
+            group_set: if there { surroundings.groups(&instance.security_group_ids) } else { Vec::new() },
             state_reason: state_reason(instance),
             architecture: surroundings
                 .images
@@ -281,9 +300,9 @@ impl InstanceItem {
             client_token: instance.client_token.clone().unwrap_or_default(),
             tag_set: tag_set(&instance.tags),
             hypervisor: "xen",
-            network_interface_set: Vec::new(),
+            network_interface_set: if there { vec![surroundings.interface_of(instance)] } else { Vec::new() },
             iam_instance_profile: surroundings.profile_of(instance),
-            ebs_optimized: false,
+            ebs_optimized: instance.attributes.ebs_optimized,
             metadata_options: MetadataOptionsItem::new(instance),
         }
     }
