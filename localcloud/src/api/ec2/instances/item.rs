@@ -83,7 +83,7 @@ impl<'site> Surroundings<'site> {
         devices
     }
 
-    fn profile_of(&self, instance: &Instance) -> Option<ProfileItem> {
+    pub(super) fn profile_of(&self, instance: &Instance) -> Option<ProfileItem> {
         let profile = self.profiles.get(instance.instance_profile.as_ref()?)?;
         let arn = format!("arn:aws:iam::{}:instance-profile{}{}", self.site.account_id, profile.path, profile.name);
         Some(ProfileItem { arn, id: profile.id.clone() })

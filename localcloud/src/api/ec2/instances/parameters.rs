@@ -180,7 +180,7 @@ impl LaunchParameters {
 }
 
 impl IamInstanceProfile {
-    fn name(self, site: &Site) -> Result<String, ApiError> {
+    pub(super) fn name(self, site: &Site) -> Result<String, ApiError> {
         let invalid = |arn: &str| {
             ApiError::invalid_parameter_value(format!(
                 "Value ({arn}) for parameter iamInstanceProfile.arn is invalid. Invalid IAM Instance Profile ARN"
