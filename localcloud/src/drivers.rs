@@ -89,6 +89,11 @@ pub enum Inspected {
     Stopped,
 }
 
+/// What thaws when it is dropped.
+pub type Frozen = Box<dyn std::any::Any + Send>;
+
+/// Is told how far something is, in percent.
+pub type Report = Arc<dyn Fn(u8) + Send + Sync>;
 /// What was moved: bytes, in so many packets or operations.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Transfer {
@@ -138,6 +143,16 @@ pub trait InstanceDriver: Send + Sync {
     async fn attach(&self, id: &str, device: &str, volume_id: &str, block_device: &Path) -> Result<()>;
     /// Takes the device from the guest. Refuses while the guest has it mounted, unless `force`.
     async fn detach(&self, id: &str, device: &str, volume_id: &str, force: bool) -> Result<()>;
+    /// Keeps the guest's file systems on the volume still, with all that was written on disk, until what it returns is
+    /// dropped or this process dies. Without a mounted one there is nothing to keep still.
+    async fn freeze(&self, id: &str, volume_id: &str) -> Result<Option<Frozen>>;
+    /// Makes a tree of its own out of the instance's disk: what `image_root` has, with what the instance has changed,
+    /// without what makes it this instance. A tree that is there is whole, and kept.
+    async fn capture(&self, id: &str, image_root: &Path, tree: &Path) -> Result<()>;
+    /// A tree with the same files. One that is there is whole, and kept.
+    async fn copy_tree(&self, from: &Path, to: &Path) -> Result<()>;
+    /// Already gone is success. No instance may have booted from it.
+    async fn remove_tree(&self, tree: &Path) -> Result<()>;
     /// The newest part of the console, at most 64 KiB.
     fn console_output(&self, id: &str) -> Vec<u8>;
     /// What those of these instances that run have used so far.
@@ -158,6 +173,15 @@ pub trait VolumeDriver: Send + Sync {
     async fn delete(&self, id: &str) -> Result<()>;
     /// What was done so far with those of these volumes that are open.
     async fn usage(&self, ids: &BTreeSet<String>) -> Result<BTreeMap<String, VolumeUsage>>;
+    /// Makes it larger, also while it is open. As large already is success.
+    async fn grow(&self, id: &str, size_gib: u32) -> Result<()>;
+    /// Copies the volume's bytes as they are now. A snapshot that is there is whole, and kept.
+    async fn snapshot(&self, id: &str, snapshot_id: &str, report: Report) -> Result<()>;
+    /// Creates a volume with a snapshot's bytes at its beginning. One that is there is whole, and kept.
+    async fn restore(&self, id: &str, size_gib: u32, snapshot_id: &str) -> Result<()>;
+    async fn copy_snapshot(&self, from: &str, to: &str, report: Report) -> Result<()>;
+    /// Already gone is success.
+    async fn delete_snapshot(&self, snapshot_id: &str) -> Result<()>;
     async fn list(&self) -> Result<BTreeSet<String>>;
 }
 

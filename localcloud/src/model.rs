@@ -1,6 +1,10 @@
 //! The records: one noun, one file. Plain data with states and transitions; no file knows the wire or the drivers.
 //! Fields are added with `#[serde(default)]`, so that records written before go on being read.
 
+/// Elastic addresses.
+pub mod address;
+/// Volumes that an instance is launched with.
+pub mod block_device;
 /// Images from which instances boot.
 pub mod image;
 /// Instances, their states and their network identity.
@@ -15,6 +19,8 @@ pub mod launch_template;
 pub mod security_group;
 /// Region, zone, default VPC and subnets: what a cloud is born with.
 pub mod site;
+/// Snapshots of volumes and of instances' roots.
+pub mod snapshot;
 /// Tags on any resource.
 pub mod tag;
 /// Volumes and their attachments.

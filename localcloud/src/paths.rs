@@ -101,6 +101,18 @@ impl Paths {
         self.volumes().join(format!("{id}.img"))
     }
 
+    /// Bytes of a volume at one moment.
+    #[must_use]
+    pub fn snapshot(&self, id: &str) -> PathBuf {
+        self.root.join("snapshots").join(format!("{id}.img"))
+    }
+
+    /// The files of an instance's root at one moment: a tree from which others boot.
+    #[must_use]
+    pub fn tree(&self, snapshot_id: &str) -> PathBuf {
+        self.root.join("trees").join(snapshot_id)
+    }
+
     /// Generated configuration of HAProxy and dnsmasq.
     #[must_use]
     pub fn generated(&self, file: &str) -> PathBuf {

@@ -22,6 +22,8 @@ pub mod runner;
 /// Records for the tests below.
 #[cfg(test)]
 mod samples;
+/// Snapshots are taken, copied and removed.
+pub mod snapshots;
 /// Volumes are created, attached, detached and deleted.
 pub mod volumes;
 
@@ -37,6 +39,7 @@ pub fn all() -> Vec<Box<dyn Reconciler>> {
         Box::new(network::Network::new(Arc::clone(&wiring))),
         Box::new(instances::Instances::new(wiring)),
         Box::<volumes::Volumes>::default(),
+        Box::<snapshots::Snapshots>::default(),
         Box::<load_balancers::LoadBalancers>::default(),
         Box::<auto_scaling::AutoScaling>::default(),
         Box::<alarms::Alarms>::default(),

@@ -11,8 +11,8 @@ use std::{
 use async_trait::async_trait;
 
 use super::{
-    AllowRule, BackendStatus, DriverError, Drivers, Host, Inspected, InstanceDriver, InstanceSpec, NetworkDriver,
-    ProxyDriver, ProxyPlan, Result, Usage, VolumeDriver, VolumeUsage,
+    AllowRule, BackendStatus, DriverError, Drivers, Frozen, Host, Inspected, InstanceDriver, InstanceSpec,
+    NetworkDriver, ProxyDriver, ProxyPlan, Report, Result, Usage, VolumeDriver, VolumeUsage,
 };
 
 /// Whether a call that fails has done its work.
@@ -144,12 +144,19 @@ pub struct FakeInstance {
 pub struct FakeInstances {
     faults: Faults,
     instances: Mutex<BTreeMap<String, FakeInstance>>,
+    /// Trees that were made of instances' disks.
+    trees: Mutex<BTreeSet<PathBuf>>,
 }
 
 impl FakeInstances {
     #[must_use]
     pub fn get(&self, id: &str) -> Option<FakeInstance> {
         lock(&self.instances).get(id).cloned()
+    }
+
+    #[must_use]
+    pub fn trees(&self) -> BTreeSet<PathBuf> {
+        lock(&self.trees).clone()
     }
 
     /// How many run.
@@ -272,6 +279,39 @@ impl InstanceDriver for FakeInstances {
         })
     }
 
+    async fn freeze(&self, id: &str, volume_id: &str) -> Result<Option<Frozen>> {
+        self.faults.call(format!("freeze {id} {volume_id}"), || Ok(None))
+    }
+
+    async fn capture(&self, id: &str, _image_root: &Path, tree: &Path) -> Result<()> {
+        let name = format!("capture {id}");
+        self.faults.call(name.clone(), || match self.get(id) {
+            Some(_) => {
+                lock(&self.trees).insert(tree.to_owned());
+                Ok(())
+            }
+            None => Err(DriverError::new(name, "it has no disk")),
+        })
+    }
+
+    async fn copy_tree(&self, from: &Path, to: &Path) -> Result<()> {
+        let name = format!("copy {}", from.display());
+        self.faults.call(name.clone(), || {
+            if !lock(&self.trees).contains(from) {
+                return Err(DriverError::new(name, "it does not exist"));
+            }
+            lock(&self.trees).insert(to.to_owned());
+            Ok(())
+        })
+    }
+
+    async fn remove_tree(&self, tree: &Path) -> Result<()> {
+        self.faults.call(format!("remove {}", tree.display()), || {
+            lock(&self.trees).remove(tree);
+            Ok(())
+        })
+    }
+
     fn console_output(&self, id: &str) -> Vec<u8> {
         self.get(id).map(|instance| instance.console).unwrap_or_default()
     }
@@ -288,7 +328,7 @@ impl InstanceDriver for FakeInstances {
 }
 
 /// A volume that was created.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct FakeVolume {
     pub size_gib: u32,
     pub open: bool,
@@ -299,6 +339,8 @@ pub struct FakeVolume {
 pub struct FakeVolumes {
     faults: Faults,
     volumes: Mutex<BTreeMap<String, FakeVolume>>,
+    /// Their sizes.
+    snapshots: Mutex<BTreeMap<String, u32>>,
 }
 
 impl FakeVolumes {
@@ -313,17 +355,27 @@ impl FakeVolumes {
             volume.usage = usage;
         }
     }
+
+    #[must_use]
+    pub fn snapshots(&self) -> BTreeMap<String, u32> {
+        lock(&self.snapshots).clone()
+    }
+
+    fn keep_snapshot(&self, name: String, id: &str, size_gib: Option<u32>, report: &Report) -> Result<()> {
+        self.faults.call(name.clone(), || {
+            let size_gib = size_gib.ok_or_else(|| DriverError::new(name, "it does not exist"))?;
+            report(100);
+            lock(&self.snapshots).entry(id.to_owned()).or_insert(size_gib);
+            Ok(())
+        })
+    }
 }
 
 #[async_trait]
 impl VolumeDriver for FakeVolumes {
     async fn create(&self, id: &str, size_gib: u32) -> Result<()> {
         self.faults.call(format!("create {id}"), || {
-            lock(&self.volumes).entry(id.to_owned()).or_insert(FakeVolume {
-                size_gib,
-                open: false,
-                usage: VolumeUsage::default(),
-            });
+            lock(&self.volumes).entry(id.to_owned()).or_insert(FakeVolume { size_gib, ..FakeVolume::default() });
             Ok(())
         })
     }
@@ -359,6 +411,43 @@ impl VolumeDriver for FakeVolumes {
         let volumes = lock(&self.volumes);
         let open = ids.iter().filter_map(|id| Some((id, volumes.get(id).filter(|volume| volume.open)?)));
         Ok(open.map(|(id, volume)| (id.clone(), volume.usage)).collect())
+    }
+
+    async fn grow(&self, id: &str, size_gib: u32) -> Result<()> {
+        self.faults.call(format!("grow {id} {size_gib}"), || {
+            if let Some(volume) = lock(&self.volumes).get_mut(id) {
+                volume.size_gib = volume.size_gib.max(size_gib);
+            }
+            Ok(())
+        })
+    }
+
+    async fn snapshot(&self, id: &str, snapshot_id: &str, report: Report) -> Result<()> {
+        let size_gib = self.get(id).map(|volume| volume.size_gib);
+        self.keep_snapshot(format!("snapshot {id} {snapshot_id}"), snapshot_id, size_gib, &report)
+    }
+
+    async fn restore(&self, id: &str, size_gib: u32, snapshot_id: &str) -> Result<()> {
+        let name = format!("restore {id} {snapshot_id}");
+        self.faults.call(name.clone(), || {
+            if !lock(&self.snapshots).contains_key(snapshot_id) {
+                return Err(DriverError::new(name, "the snapshot does not exist"));
+            }
+            lock(&self.volumes).entry(id.to_owned()).or_insert(FakeVolume { size_gib, ..FakeVolume::default() });
+            Ok(())
+        })
+    }
+
+    async fn copy_snapshot(&self, from: &str, to: &str, report: Report) -> Result<()> {
+        let size_gib = lock(&self.snapshots).get(from).copied();
+        self.keep_snapshot(format!("copy {from} {to}"), to, size_gib, &report)
+    }
+
+    async fn delete_snapshot(&self, snapshot_id: &str) -> Result<()> {
+        self.faults.call(format!("delete {snapshot_id}"), || {
+            lock(&self.snapshots).remove(snapshot_id);
+            Ok(())
+        })
     }
 
     async fn list(&self) -> Result<BTreeSet<String>> {

@@ -152,6 +152,23 @@ pub async fn close(file: &Path, limit: Duration) -> Result<()> {
     wait_until(file, limit, <[LoopDevice]>::is_empty).await
 }
 
+/// Tells the file's device, if it has one, that the file is larger now.
+pub async fn resize(file: &Path) -> Result<()> {
+    for device in find(file).into_iter().filter(|device| !device.closing) {
+        Command::new("losetup").arg("--set-capacity").arg(&device.path).run().await?;
+    }
+    Ok(())
+}
+
+/// Writes to the file what its device still holds in memory.
+pub fn flush(file: &Path) -> Result<()> {
+    for device in find(file) {
+        let flushed = fs::File::open(&device.path).and_then(|device| device.sync_all());
+        flushed.map_err(|error| HostError::new(format!("flushing {}", device.path.display()), error))?;
+    }
+    Ok(())
+}
+
 async fn wait_until(file: &Path, limit: Duration, reached: impl Fn(&[LoopDevice]) -> bool) -> Result<()> {
     let deadline = Instant::now() + limit;
     loop {

@@ -35,6 +35,7 @@ fn instance(id: &str, address: [u8; 4]) -> Instance {
         state_reason: None,
         reboot_requested: false,
         monitoring: false,
+        attributes: Default::default(),
         tags: Tags::from([("Name".to_owned(), "web 1".to_owned()), ("imagecrud:stack".to_owned(), "s".to_owned())]),
         trouble: None,
     }

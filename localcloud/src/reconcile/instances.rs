@@ -15,12 +15,12 @@ use super::{
     errands::Errands,
     network::{Wiring, as_driver_error},
     runner::{Context, Progress, Reconciler},
+    snapshots,
 };
 use crate::{
     api::ec2::instances::item::hostname,
     drivers::{DriverError, Inspected, InstanceSpec},
     model::{
-        image::Image,
         instance::{Instance, InstanceState},
         instance_type,
         time::Timestamp,
@@ -178,7 +178,12 @@ async fn carry_out(cx: Context, wiring: Arc<Wiring>, instance: Arc<Instance>, st
     let done = match step {
         Step::Launch => launch(&cx, &wiring, &instance).await,
         Step::Reboot => match driver.stop(&instance.id).await {
-            Ok(()) => launch(&cx, &wiring, &instance).await,
+            Ok(()) => {
+                if instance.reboot_requested {
+                    snapshots::take_while_down(&cx, &instance).await;
+                }
+                launch(&cx, &wiring, &instance).await
+            }
             refused => refused,
         },
         Step::Stop => driver.stop(&instance.id).await,
@@ -270,15 +275,15 @@ async fn launch(cx: &Context, wiring: &Wiring, instance: &Instance) -> Result<()
     let Some(kind) = instance_type::find(&instance.instance_type) else {
         return Err(DriverError::new(doing(), format!("there is no instance type {}", instance.instance_type)));
     };
-    let image =
-        cx.store.read(|tx| tx.get::<Image>(&instance.image_id)).map_err(|error| DriverError::new(doing(), error))?;
-    let Some(image) = image else {
+    let root =
+        cx.store.read(|tx| snapshots::root_of(tx, instance)).map_err(|error| DriverError::new(doing(), error))?;
+    let Some(image_root) = root else {
         return Err(DriverError::new(doing(), format!("the image {} is no longer registered", instance.image_id)));
     };
     wiring.bring(cx).await.map_err(|error| as_driver_error(&error))?;
     let spec = InstanceSpec {
         id: instance.id.clone(),
-        image_root: image.root.clone(),
+        image_root,
         hostname: hostname(instance.private_ip),
         mac_address: instance.mac_address.clone(),
         private_ip: instance.private_ip,

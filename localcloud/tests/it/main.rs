@@ -16,4 +16,5 @@ mod network;
 mod nspawn;
 mod object_storage;
 mod sandbox;
+mod snapshots;
 mod volumes;

@@ -5,7 +5,14 @@ use std::{collections::HashSet, sync::Arc};
 
 use crate::{
     api::error::ApiError,
-    model::{instance::Instance, security_group::SecurityGroup, volume::Volume},
+    model::{
+        address::Address,
+        image::Image,
+        instance::Instance,
+        security_group::SecurityGroup,
+        snapshot::{Snapshot, SnapshotState},
+        volume::Volume,
+    },
     store::Transaction,
 };
 
@@ -56,6 +63,26 @@ pub(super) fn instances(tx: &mut Transaction<'_>, ids: &[String]) -> Result<Vec<
 pub(super) fn volume(tx: &mut Transaction<'_>, id: &str) -> Result<Arc<Volume>, ApiError> {
     check_form("InvalidVolumeID", id, &["vol-"])?;
     tx.get::<Volume>(id).ok_or_else(|| not_found("InvalidVolume", "volume", id))
+}
+
+/// The snapshot of this id, unless it is being deleted.
+pub(super) fn snapshot(tx: &mut Transaction<'_>, id: &str) -> Result<Arc<Snapshot>, ApiError> {
+    check_form("InvalidSnapshotID", id, &["snap-"])?;
+    let found = tx.get::<Snapshot>(id).filter(|snapshot| snapshot.state != SnapshotState::Deleting);
+    found.ok_or_else(|| not_found("InvalidSnapshot", "snapshot", id))
+}
+
+/// The image of this id, whatever its state.
+pub(super) fn image(tx: &mut Transaction<'_>, id: &str) -> Result<Arc<Image>, ApiError> {
+    check_form("InvalidAMIID", id, &["ami-", "emi-"])?;
+    tx.get::<Image>(id)
+        .ok_or_else(|| ApiError::new("InvalidAMIID.NotFound", format!("The image id '[{id}]' does not exist")))
+}
+
+/// The elastic address of this allocation.
+pub(super) fn address(tx: &mut Transaction<'_>, allocation_id: &str) -> Result<Arc<Address>, ApiError> {
+    check_form("InvalidAllocationID", allocation_id, &["eipalloc-"])?;
+    tx.get::<Address>(allocation_id).ok_or_else(|| not_found("InvalidAllocationID", "allocation ID", allocation_id))
 }
 
 /// The group named by id or by name.

@@ -4,16 +4,17 @@
 use std::{
     collections::{BTreeSet, HashSet},
     net::Ipv4Addr,
+    sync::Arc,
 };
 
-use super::identifiers;
+use super::{block_devices, identifiers, images};
 use crate::{
     api::error::ApiError,
     model::{
         id,
         identity::InstanceProfile,
-        image::Image,
-        instance::{Instance, InstanceState},
+        image::{Image, ImageState},
+        instance::{Instance, InstanceAttributes, InstanceState},
         instance_type,
         key_pair::KeyPair,
         launch_template::LaunchData,
@@ -62,7 +63,7 @@ pub fn launch(
     {
         return Ok(earlier);
     }
-    let image_id = image_of(tx, data)?;
+    let image = image_of(tx, data)?;
     let instance_type = type_of(data)?;
     let security_group_ids = groups_of(tx, data)?;
     if let Some(name) = &data.key_name
@@ -90,6 +91,8 @@ pub fn launch(
         ));
     }
 
+    let devices = block_devices::merge(tx, &image.block_devices, &data.block_devices)?;
+    let volume_tags = data.tag_specifications.get("volume").cloned().unwrap_or_default();
     let mut instance_tags = data.tag_specifications.get("instance").cloned().unwrap_or_default();
     instance_tags.extend(tags.iter().map(|(key, value)| (key.clone(), value.clone())));
     let hosts = free_hosts(tx, count as usize)?;
@@ -102,7 +105,7 @@ pub fn launch(
             id: id::new("i"),
             reservation_id: reservation_id.clone(),
             launch_index,
-            image_id: image_id.clone(),
+            image_id: image.id.clone(),
             instance_type: instance_type.to_owned(),
             state: InstanceState::Pending,
             launched: now,
@@ -122,9 +125,18 @@ pub fn launch(
             state_reason: None,
             reboot_requested: false,
             monitoring: data.monitoring,
+            attributes: InstanceAttributes {
+                image_root: Some(image.root.clone()),
+                disable_api_termination: data.disable_api_termination,
+                disable_api_stop: data.disable_api_stop,
+                source_dest_check_off: false,
+                ebs_optimized: data.ebs_optimized,
+                profile_association: data.instance_profile.is_some().then(|| (id::new("iip-assoc"), now)),
+            },
             tags: instance_tags.clone(),
             trouble: None,
         };
+        block_devices::create(tx, site, &instance, &devices, &volume_tags);
         tx.put(instance.clone());
         instances.push(instance);
     }
@@ -154,12 +166,15 @@ fn launched_by(tx: &mut Transaction<'_>, client_token: &ClientToken) -> Result<O
     }
 }
 
-fn image_of(tx: &mut Transaction<'_>, data: &LaunchData) -> Result<String, ApiError> {
+fn image_of(tx: &mut Transaction<'_>, data: &LaunchData) -> Result<Arc<Image>, ApiError> {
     let Some(image_id) = &data.image_id else { return Err(ApiError::missing_parameter("ImageId")) };
-    identifiers::check_form("InvalidAMIID", image_id, &["ami-", "emi-"])?;
-    match tx.get::<Image>(image_id) {
-        Some(_) => Ok(image_id.clone()),
-        None => Err(ApiError::new("InvalidAMIID.NotFound", format!("The image id '[{image_id}]' does not exist"))),
+    let image = identifiers::image(tx, image_id)?;
+    match image.state {
+        ImageState::Available => Ok(image),
+        ImageState::Pending | ImageState::Failed => Err(ApiError::new(
+            "InvalidAMIID.Unavailable",
+            format!("The image ID '{image_id}' is not available: it is {}", images::state_name(image.state)),
+        )),
     }
 }
 

@@ -22,6 +22,7 @@ use localcloud::{
         instances::Instances,
         network::{Network, Wiring},
         runner::{self, Context, Reconciler},
+        snapshots::Snapshots,
         volumes::Volumes,
     },
     store::{Store, StoreError},
@@ -101,6 +102,7 @@ impl Cloud {
             Box::new(Network::new(Arc::clone(&wiring))),
             Box::new(Instances::new(wiring)),
             Box::<Volumes>::default(),
+            Box::<Snapshots>::default(),
         ];
         self.tasks = runner::start(&self.cx, reconcilers, &CancellationToken::new());
     }
@@ -147,7 +149,12 @@ impl Cloud {
 
     /// Launches one instance and returns its id.
     pub(super) fn run(&self, more: &[(&str, &str)]) -> String {
-        let mut parameters = vec![("ImageId", self.image_id.as_str()), ("MinCount", "1"), ("MaxCount", "1")];
+        self.run_image(&self.image_id, more)
+    }
+
+    /// The same, of another image.
+    pub(super) fn run_image(&self, image_id: &str, more: &[(&str, &str)]) -> String {
+        let mut parameters = vec![("ImageId", image_id), ("MinCount", "1"), ("MaxCount", "1")];
         parameters.extend_from_slice(more);
         text(&self.ok("RunInstances", &parameters), "instancesSet.0.instanceId")
     }
