@@ -3,6 +3,8 @@
 
 /// Groups keep as many healthy members as they should.
 pub mod auto_scaling;
+/// What balancers did: metrics and access logs.
+pub mod balancer_requests;
 /// Credentials: temporary ones expire, the S3 process is told of all.
 pub mod credentials;
 /// One piece of work per object, none waiting for another.
@@ -34,6 +36,7 @@ pub fn all() -> Vec<Box<dyn Reconciler>> {
         Box::new(instances::Instances::new(wiring)),
         Box::<volumes::Volumes>::default(),
         Box::<load_balancers::LoadBalancers>::default(),
+        Box::<balancer_requests::BalancerRequests>::default(),
         Box::<auto_scaling::AutoScaling>::default(),
         Box::<credentials::Credentials>::default(),
     ]
