@@ -255,7 +255,11 @@ impl ProxyDriver for Haproxy {
         match master {
             None => self.start(&rendered).await?,
             Some(_) if self.control.running_digest().await.as_deref() == Some(&rendered.digest) => {}
-            Some(master) => self.reload(master, &rendered).await?,
+            Some(master) => match self.reload(master, &rendered).await {
+                // It was on its way out.
+                Err(_) if !master.is_alive() => self.start(&rendered).await?,
+                outcome => outcome?,
+            },
         }
         self.forget_certificates(&rendered);
         self.report(&refused)

@@ -73,7 +73,10 @@ fn what_cannot_be_served_is_refused() {
     let refused = |changes: &[(&'static str, &'static str)]| {
         call(&world, "CreateLoadBalancer", &create("web", "8080", changes)).unwrap_err()
     };
-    assert_eq!(refused(&[("Listeners.member.1.Protocol", "HTTPS")]), "UnsupportedProtocol");
+    assert_eq!(refused(&[("Listeners.member.1.Protocol", "HTTPS")]), "ValidationError");
+    let unknown = [("Listeners.member.1.Protocol", "HTTPS"), ("Listeners.member.1.SSLCertificateId", "arn:aws:x")];
+    assert_eq!(refused(&unknown), "CertificateNotFound");
+    assert_eq!(refused(&[("Listeners.member.1.InstanceProtocol", "TCP")]), "ValidationError");
     assert_eq!(refused(&[("Listeners.member.1.Protocol", "gopher")]), "ValidationError");
     assert_eq!(refused(&[("Listeners.member.1.InstancePort", "70000")]), "ValidationError");
     assert_eq!(refused(&[("Listeners.member.1.LoadBalancerPort", "8773")]), "InvalidConfigurationRequest");

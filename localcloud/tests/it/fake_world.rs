@@ -20,6 +20,7 @@ use localcloud::{
         fake::{FakeCloud, FakeProxy},
     },
     image::BuiltImage,
+    metrics::Metrics,
     model::{site::Site, time::Timestamp},
     paths::Paths,
     reconcile::{
@@ -88,6 +89,14 @@ impl FakeWorld {
             reconcilers: reconcile::all(),
             _dir: dir,
         }
+    }
+
+    pub(crate) fn metrics(&self) -> &Metrics {
+        &self.cx.metrics
+    }
+
+    pub(crate) fn paths(&self) -> &Paths {
+        &self.cx.paths
     }
 
     /// Calls an action as the account's root.

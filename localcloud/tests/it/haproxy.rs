@@ -13,4 +13,4 @@ mod stickiness;
 /// HTTPS and SSL.
 mod tls;
 /// One HAProxy of a test's own, back ends on loopback, and clients.
-mod world;
+pub(crate) mod world;

@@ -1,7 +1,9 @@
 //! The crate's integration tests: one binary, one file per subject.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
+mod access_logs;
 mod auto_scaling;
+mod balancer_policies;
 mod cloudwatch;
 mod ec2;
 mod elb;

@@ -116,6 +116,7 @@ async fn a_connection_that_no_request_is_seen_in_is_told_with_its_bytes() {
     stream.write_all(request).await.expect("sends");
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).await.expect("an answer");
+    drop(stream);
     let connection = take(&world, 1).await.remove(0);
     assert!(!connection.is_http && connection.times_micros.is_some(), "{connection:?}");
     assert_eq!((connection.received_bytes, connection.sent_bytes), (request.len() as u64, answer.len() as u64));

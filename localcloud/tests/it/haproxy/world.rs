@@ -254,7 +254,7 @@ pub(super) async fn curl(url: &str, arguments: &[&str]) -> (u16, String) {
 }
 
 /// A certificate for this name with its key, made anew.
-pub(super) fn certificate(name: &str) -> Pem {
+pub(crate) fn certificate(name: &str) -> Pem {
     let script =
         format!("openssl req -x509 -nodes -days 2 -subj /CN={name} -newkey rsa:2048 -keyout k -out c && cat c k");
     let directory = tempfile::tempdir().expect("a directory");
