@@ -187,6 +187,13 @@ async fn health_is_what_the_proxy_reports() {
     );
     let unknown = [("LoadBalancerName", "web"), ("Instances.member.1.InstanceId", "i-0")];
     assert_eq!(world.refused(ELB, "DescribeInstanceHealth", &unknown), "InvalidInstance");
+    world.call(ELB, "DeregisterInstancesFromLoadBalancer", &parameters).unwrap();
+    let left = world.call(ELB, "DescribeInstanceHealth", &parameters).unwrap();
+    assert_eq!(left.text("InstanceStates.0.State"), "OutOfService");
+    assert_eq!(
+        left.text("InstanceStates.0.Description"),
+        "Instance is not currently registered with the LoadBalancer."
+    );
 }
 
 #[tokio::test]

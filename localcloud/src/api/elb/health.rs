@@ -166,10 +166,16 @@ impl Operation for DescribeInstanceHealth {
         };
         let mut instance_states = Vec::new();
         for instance_id in ids {
-            let backend = balancer.backends.get(&instance_id).ok_or_else(|| invalid_instance(&instance_id))?;
-            let instance = tx.get::<Instance>(&instance_id);
-            let (state, reason_code, description) =
-                verdict(&balancer, backend, instance.map_or(InstanceState::Terminated, |instance| instance.state));
+            let instance = tx.get::<Instance>(&instance_id).map(|instance| instance.state);
+            let (state, reason_code, description) = match (balancer.backends.get(&instance_id), instance) {
+                (Some(backend), instance) => verdict(&balancer, backend, instance.unwrap_or(InstanceState::Terminated)),
+                (None, Some(state)) if state.is_alive() => (
+                    "OutOfService",
+                    "Instance",
+                    "Instance is not currently registered with the LoadBalancer.".to_owned(),
+                ),
+                (None, _) => return Err(invalid_instance(&instance_id)),
+            };
             instance_states.push(InstanceHealth { instance_id, state, reason_code, description });
         }
         Ok(DescribeInstanceHealthOutput { instance_states })
@@ -197,7 +203,8 @@ fn verdict(
         InstanceState::ShuttingDown | InstanceState::Terminated => {
             return words("OutOfService", "Instance", "Instance is in terminated state.");
         }
-        InstanceState::Pending | InstanceState::Running => {}
+        InstanceState::Pending => return words("OutOfService", "Instance", "Instance is in pending state."),
+        InstanceState::Running => {}
     }
     match backend.healthy {
         Some(true) => words("InService", "N/A", "N/A"),

@@ -4,7 +4,8 @@
 //! percentiles are made and which access logs need. Nor would a syslog socket: it loses what the daemon, away or late,
 //! does not take. So HAProxy writes a line per request to its standard output, a file ([`super::journal`]): no worker,
 //! old or new, ever waits for the daemon, and the lines wait for its return. One `write` of some 300 bytes costs a few
-//! microseconds.
+//! microseconds. Threads of a worker share the file by a lock that is not waited for long; a thread that does not get it
+//! drops its line. So balancers' front ends have one thread, which carries far more than 10,000 requests a second.
 
 use crate::drivers::BalancerRequest;
 

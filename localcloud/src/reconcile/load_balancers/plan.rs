@@ -9,7 +9,7 @@ use crate::{
         MalformedRequests, Pem, ProxyPlan, PublicPort, Stickiness,
     },
     model::{
-        balancer_policy::APP_COOKIE,
+        balancer_policy::{APP_COOKIE, Policy},
         instance::{Instance, InstanceState},
         load_balancer::{DesyncMitigation, Listener, LoadBalancer},
         security_group::{Rule, RuleSource, SecurityGroup},
@@ -81,7 +81,7 @@ fn planned_listener(
 ) -> Option<BalancerListener> {
     let policies = listener.policy_names.iter().filter_map(|name| balancer.policies.by_name.get(name));
     let encryption = if listener.is_encrypted() {
-        let negotiation = policies.clone().find_map(|policy| policy.tls());
+        let negotiation = policies.clone().find_map(Policy::tls);
         Some(encryption(tx, listener.certificate_id.as_deref()?, negotiation)?)
     } else {
         None

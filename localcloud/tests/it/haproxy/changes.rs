@@ -132,7 +132,7 @@ async fn no_change_of_listeners_certificates_policies_or_instances_fails_a_reque
     let certificates = [certificate("a.example"), certificate("b.example")];
     let with = |round: usize| {
         let mut web = balancer("web", port, one.port, &[("i-1", FIRST, false)]);
-        if round % 3 > 0 {
+        if !round.is_multiple_of(3) {
             web.backends.push(BalancerBackend {
                 instance_id: "i-2".to_owned(),
                 address: SECOND,

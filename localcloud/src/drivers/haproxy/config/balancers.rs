@@ -61,7 +61,8 @@ fn render_frontend(text: &mut Text, port: u16, listeners: &[Listener<'_>], certi
     let is_encrypted = listeners.iter().all(|(_, listener)| listener.protocol.is_encrypted());
     let idle_secs = listeners.iter().map(|(balancer, _)| balancer.idle_timeout_secs).max().unwrap_or(60).max(1);
     text.section(format!("frontend {}", balancer_frontend(port)));
-    text.line(format!("bind 127.0.0.1:{port}{}", encryption(listeners, certificates)));
+    // One thread writes all lines about requests: of two, one that waits for the other drops its line.
+    text.line(format!("bind 127.0.0.1:{port} thread 1{}", encryption(listeners, certificates)));
     text.line(format!("mode {}", if is_http { "http" } else { "tcp" }));
     text.line(format!("timeout client {idle_secs}s"));
     let balancer = match listeners {

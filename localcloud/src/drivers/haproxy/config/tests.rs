@@ -73,7 +73,7 @@ fn a_balancer_becomes_a_front_end_on_loopback_and_a_checked_back_end_in_the_name
     assert_eq!(
         unlogged,
         [
-            "bind 127.0.0.1:8080",
+            "bind 127.0.0.1:8080 thread 1",
             "mode http",
             "timeout client 60s",
             "timeout http-keep-alive 60s",
@@ -177,7 +177,7 @@ fn nothing_binds_anything_but_loopback_outside_the_namespace() {
             "127.0.0.1:8773",
             "10.77.0.1:8773 namespace lc",
             "169.254.169.254:80 namespace lc",
-            "127.0.0.1:8080",
+            "127.0.0.1:8080 thread 1",
             "127.77.0.11:22",
         ]
     );

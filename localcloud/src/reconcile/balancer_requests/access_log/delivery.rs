@@ -9,12 +9,15 @@ use crate::{
     model::{identity::Credential, load_balancer::LoadBalancer, site::Site, time::Timestamp},
     object_storage::client::Client,
     reconcile::runner::Context,
+    store::StoreError,
 };
 
 /// A request that ends with its interval is written some seconds later.
 const LATE_SECS: i64 = 15;
+/// For so long a bucket may be away; AWS too delivers as well as it can, and no better.
+const LONGEST_WAIT_SECS: i64 = 24 * 3600;
 
-/// Puts what is due into the buckets. What cannot be put stays, and is tried again.
+/// Puts what is due into the buckets. What cannot be put stays for a day, and is tried again.
 pub async fn deliver(
     cx: &Context,
     site: &Site,
@@ -31,43 +34,65 @@ pub async fn deliver(
         .filter(|balancer| balancer.access_log.enabled)
         .map(|balancer| balancer.name.as_str())
         .collect();
+    let mut failure = None;
+    let mut delivered = BTreeSet::new();
     for spooled in &waiting {
+        let balancer = spooled.balancer.as_str();
         // Those of a balancer that keeps no more logs do not wait.
-        let is_due = !kept.contains(spooled.balancer.as_str()) || spooled.end.plus_secs(LATE_SECS) <= now;
-        if is_due {
-            put(cx, &spooled.destination.bucket, &key(site, spooled), fs::read(&spooled.path)?).await?;
-            fs::remove_file(&spooled.path).with_context(|| format!("removing {}", spooled.path.display()))?;
+        if kept.contains(balancer) && spooled.end.plus_secs(LATE_SECS) > now {
+            continue;
         }
-    }
-    for balancer in waiting.iter().map(|spooled| spooled.balancer.as_str()).collect::<BTreeSet<_>>() {
-        if !kept.contains(balancer) {
-            spool.forget(balancer)?;
+        // A bucket that is gone keeps no other balancer's logs from theirs.
+        match put(cx, &spooled.destination.bucket, &key(site, spooled), fs::read(&spooled.path)?).await {
+            Ok(()) => {
+                delivered.insert(balancer);
+            }
+            Err(error) if spooled.end.plus_secs(LONGEST_WAIT_SECS) <= now => {
+                tracing::warn!("giving up an access log of the load balancer {balancer}: {error:#}");
+            }
+            Err(error) => {
+                failure = Some(error);
+                continue;
+            }
         }
+        fs::remove_file(&spooled.path).with_context(|| format!("removing {}", spooled.path.display()))?;
     }
-    Ok(())
+    let left: BTreeSet<String> = spool.list()?.into_iter().map(|spooled| spooled.balancer).collect();
+    for balancer in delivered.into_iter().filter(|balancer| !kept.contains(balancer) && !left.contains(*balancer)) {
+        spool.forget(balancer)?;
+    }
+    failure.map_or(Ok(()), Err)
 }
 
 /// Writes the object by which a bucket is tried when logs are switched on.
 pub async fn try_buckets(cx: &Context, site: &Site, balancers: &[Arc<LoadBalancer>]) -> anyhow::Result<()> {
+    let mut failure = None;
     for balancer in balancers.iter().filter(|balancer| balancer.access_log.test_file_due) {
         let Some(destination) = Destination::of(balancer) else { continue };
         let key = format!("{}ELBAccessLogTestFile", folder(site, destination.prefix.as_deref()));
         let text = format!("Enable AccessLog for ELB: {} at {}", balancer.name, Timestamp::now());
-        put(cx, &destination.bucket, &key, text.into_bytes()).await?;
-        let (store, known) = (Arc::clone(&cx.store), Arc::clone(balancer));
-        let noted = tokio::task::spawn_blocking(move || {
-            store.transact(|tx| {
-                tx.update::<LoadBalancer>(&known.name, |record| {
-                    if record.access_log == known.access_log {
-                        record.access_log.test_file_due = false;
-                    }
-                });
-                Ok::<_, crate::store::StoreError>(())
-            })
-        });
-        noted.await??;
+        match put(cx, &destination.bucket, &key, text.into_bytes()).await {
+            Ok(()) => note_tried(cx, Arc::clone(balancer)).await?,
+            Err(error) => failure = Some(error),
+        }
     }
-    Ok(())
+    failure.map_or(Ok(()), Err)
+}
+
+/// Unless logs have been switched elsewhere meanwhile.
+async fn note_tried(cx: &Context, tried: Arc<LoadBalancer>) -> anyhow::Result<()> {
+    let store = Arc::clone(&cx.store);
+    let noted = tokio::task::spawn_blocking(move || {
+        store.transact(|tx| {
+            tx.update::<LoadBalancer>(&tried.name, |record| {
+                if record.access_log == tried.access_log {
+                    record.access_log.test_file_due = false;
+                }
+            });
+            Ok::<_, StoreError>(())
+        })
+    });
+    Ok(noted.await??)
 }
 
 async fn put(cx: &Context, bucket: &str, key: &str, body: Vec<u8>) -> anyhow::Result<()> {
