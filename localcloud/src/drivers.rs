@@ -246,12 +246,41 @@ pub struct Balancer {
     pub health_check: BalancerHealthCheck,
     pub backends: Vec<BalancerBackend>,
     pub idle_timeout_secs: u32,
+    /// Ports of the instances that are told the client's address by the PROXY protocol.
+    pub proxy_protocol_ports: BTreeSet<u16>,
+    pub malformed_requests: MalformedRequests,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What becomes of requests that are not wholly as HTTP wants them (`elb.http.desyncmitigationmode`).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum MalformedRequests {
+    /// They pass.
+    Pass,
+    /// Those that back ends could read differently are refused.
+    #[default]
+    RefuseAmbiguous,
+    /// Header names with unusual characters are refused as well.
+    Refuse,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum BalancerProtocol {
     Http,
+    Https,
     Tcp,
+    Ssl,
+}
+
+impl BalancerProtocol {
+    #[must_use]
+    pub fn is_http(self) -> bool {
+        matches!(self, Self::Http | Self::Https)
+    }
+
+    #[must_use]
+    pub fn is_encrypted(self) -> bool {
+        matches!(self, Self::Https | Self::Ssl)
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -260,6 +289,42 @@ pub struct BalancerListener {
     pub port: u16,
     pub instance_protocol: BalancerProtocol,
     pub instance_port: u16,
+    /// For `Https` and `Ssl`.
+    pub encryption: Option<Encryption>,
+    /// For `Http` and `Https`.
+    pub stickiness: Option<Stickiness>,
+}
+
+/// How a listener proves who it is, and what it speaks with clients.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Encryption {
+    pub certificate: Pem,
+    /// `TLSv1.0` to `TLSv1.2`
+    pub oldest_version: String,
+    pub newest_version: String,
+    /// In OpenSSL's words, in the order of preference.
+    pub ciphers: Vec<String>,
+    /// Whether the order above decides, and not the client's.
+    pub server_order: bool,
+}
+
+/// Certificate, chain and private key as one text; never shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Pem(pub String);
+
+impl std::fmt::Debug for Pem {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("Pem(..)")
+    }
+}
+
+/// What binds a client to one instance.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stickiness {
+    /// The balancer's own cookie; without an age it ends with the browser.
+    Balancer { expires_secs: Option<u64> },
+    /// As long as the application's cookie of this name is there.
+    Application { cookie: String },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -300,11 +365,64 @@ pub struct BackendStatus {
     pub current_sessions: u64,
 }
 
+/// A request that a balancer has brought to its end, or a connection of a TCP or SSL listener.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct BalancerRequest {
+    pub balancer: String,
+    pub is_http: bool,
+    /// Of the listener.
+    pub port: u16,
+    /// Microseconds since the epoch.
+    pub begin_micros: i64,
+    pub end_micros: i64,
+    /// `ADDRESS:PORT`
+    pub client: String,
+    /// `ADDRESS:PORT` of the instance that it was sent to.
+    pub instance: Option<String>,
+    /// Until it was sent, until the answer began, until the answer's end. HTTP: `None` without an answer. TCP: `None`
+    /// without a connection to an instance.
+    pub times_micros: Option<(u64, u64, u64)>,
+    /// What the client was answered; `None` for TCP, and if it went away before.
+    pub status: Option<u16>,
+    /// What the instance answered.
+    pub instance_status: Option<u16>,
+    /// HTTP: bodies only.
+    pub received_bytes: u64,
+    pub sent_bytes: u64,
+    /// Attempts to connect to an instance that failed.
+    pub connection_errors: u32,
+    /// It waited for an instance behind this many others.
+    pub queued: u32,
+    /// It waited too long and was refused.
+    pub is_spilled: bool,
+    pub method: String,
+    pub uri: String,
+    pub version: String,
+    pub host: Option<String>,
+    pub user_agent: Option<String>,
+    pub cipher: Option<String>,
+    pub tls_version: Option<String>,
+}
+
+/// Requests that have ended, in about the order in which they did.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct EndedRequests {
+    pub requests: Vec<BalancerRequest>,
+    /// Up to where they are known now, for [`ProxyDriver::forget_requests`].
+    pub position: u64,
+    /// There are more.
+    pub is_truncated: bool,
+}
+
 /// Carries traffic between host and namespace. It goes on serving while the daemon is away.
 #[async_trait]
 pub trait ProxyDriver: Send + Sync {
     /// Brings the proxy to the plan, without dropping a connection. Starts it if it does not run.
     async fn apply(&self, plan: &ProxyPlan) -> Result<()>;
     async fn status(&self) -> Result<Vec<BackendStatus>>;
+    /// The oldest of the ended requests that are not forgotten, also those of while the daemon was away.
+    async fn ended_requests(&self) -> Result<EndedRequests>;
+    /// They are taken care of, up to this position.
+    async fn forget_requests(&self, position: u64) -> Result<()>;
     async fn stop(&self) -> Result<()>;
 }

@@ -34,10 +34,16 @@ pub mod alarm_history;
 pub mod alarm_rule;
 /// Groups, launch configurations, policies and activities.
 pub mod auto_scaling;
+/// What binds clients, encrypts connections, names clients to instances.
+pub mod balancer_policy;
 /// Users' and roles' credentials, roles, instance profiles.
 pub mod identity;
 /// Classic load balancers.
 pub mod load_balancer;
+/// Certificates that load balancers show.
+pub mod server_certificate;
+/// Which TLS listeners speak.
+pub mod tls_policy;
 
 /// Identifiers in AWS's forms.
 pub mod id;

@@ -4,6 +4,8 @@
 
 /// Bodies that are as their checksums say.
 mod checksum;
+/// What the daemon itself puts into buckets.
+pub mod client;
 /// Who may: access keys from a file that the daemon writes.
 mod credentials;
 /// Which object is kept where.
@@ -258,6 +260,13 @@ pub fn usage(paths: &Paths) -> io::Result<Usage> {
         }
     }
     Ok(usage)
+}
+
+/// Whether there is a bucket of this name, whether the process runs or not.
+#[must_use]
+pub fn has_bucket(paths: &Paths, name: &str) -> bool {
+    let is_name = !name.is_empty() && !name.starts_with('.') && !name.contains('/');
+    is_name && paths.s3_root().join(name).is_dir()
 }
 
 /// Counts the buckets on disk; none where they cannot be read.

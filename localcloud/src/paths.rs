@@ -119,6 +119,18 @@ impl Paths {
         self.root.join("generated").join(file)
     }
 
+    /// Certificates with their private keys, as HAProxy reads them: for their owner only.
+    #[must_use]
+    pub fn certificates(&self) -> PathBuf {
+        self.root.join("certificates")
+    }
+
+    /// Balancers' access logs that are not yet in their buckets.
+    #[must_use]
+    pub fn access_logs(&self) -> PathBuf {
+        self.root.join("access-logs")
+    }
+
     /// A short name that no other state directory has: network namespace, cgroup, run directory.
     #[must_use]
     pub fn unique_name(&self) -> String {

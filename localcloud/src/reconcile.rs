@@ -5,6 +5,8 @@
 pub mod alarms;
 /// Groups keep as many healthy members as they should.
 pub mod auto_scaling;
+/// What balancers did: metrics and access logs.
+pub mod balancer_requests;
 /// Credentials: temporary ones expire, the S3 process is told of all.
 pub mod credentials;
 /// One piece of work per object, none waiting for another.
@@ -41,6 +43,7 @@ pub fn all() -> Vec<Box<dyn Reconciler>> {
         Box::<volumes::Volumes>::default(),
         Box::<snapshots::Snapshots>::default(),
         Box::<load_balancers::LoadBalancers>::default(),
+        Box::<balancer_requests::BalancerRequests>::default(),
         Box::<auto_scaling::AutoScaling>::default(),
         Box::<alarms::Alarms>::default(),
         Box::<credentials::Credentials>::default(),

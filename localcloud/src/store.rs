@@ -10,6 +10,7 @@ mod table;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    os::unix::fs::PermissionsExt as _,
     path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -64,6 +65,9 @@ impl Store {
     /// When the file cannot be opened, is in use by another process, or is no record file.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
         let database = Database::create(path)
+            .map_err(|error| StoreError::Open { path: path.display().to_string(), cause: error.to_string() })?;
+        // Secret keys and private keys are among them.
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))
             .map_err(|error| StoreError::Open { path: path.display().to_string(), cause: error.to_string() })?;
         Ok(Self {
             inner: Mutex::new(Inner { database, tables: BTreeMap::new(), log: Log::default() }),

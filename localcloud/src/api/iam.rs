@@ -14,6 +14,7 @@ pub mod policy_document;
 pub mod profile_roles;
 pub mod role_policies;
 pub mod roles;
+pub mod server_certificates;
 pub mod tags;
 pub mod users;
 
@@ -46,6 +47,14 @@ pub fn service() -> Service {
         .with::<tags::TagInstanceProfile>()
         .with::<tags::UntagInstanceProfile>()
         .with::<tags::ListInstanceProfileTags>()
+        .with::<server_certificates::UploadServerCertificate>()
+        .with::<server_certificates::GetServerCertificate>()
+        .with::<server_certificates::ListServerCertificates>()
+        .with::<server_certificates::UpdateServerCertificate>()
+        .with::<server_certificates::DeleteServerCertificate>()
+        .with::<server_certificates::TagServerCertificate>()
+        .with::<server_certificates::UntagServerCertificate>()
+        .with::<server_certificates::ListServerCertificateTags>()
         .with::<users::GetUser>()
 }
 

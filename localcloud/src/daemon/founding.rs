@@ -29,7 +29,7 @@ pub fn found(store: &Store, config: &Config, paths: &Paths, image: &BuiltImage) 
         let site = Site { port: config.port, instance_limit: config.instance_limit, ..site };
         tx.put(site.clone());
         ec2::found(tx, &site, image);
-        let known = tx.list::<Credential>().into_iter().find(|credential| is_operators(credential));
+        let known = tx.list::<Credential>().into_iter().find(|credential| credential.is_root());
         let operator = match known {
             Some(credential) => Credential::clone(&credential),
             None => {
@@ -42,10 +42,6 @@ pub fn found(store: &Store, config: &Config, paths: &Paths, image: &BuiltImage) 
     })?;
     credentials::write_for_s3(store, paths).context("writing the credentials for S3")?;
     write_eucarc(paths, &site, &operator)
-}
-
-fn is_operators(credential: &Credential) -> bool {
-    credential.expires.is_none() && credential.principal_arn.ends_with(":root")
 }
 
 fn new_operator(site: &Site) -> Credential {

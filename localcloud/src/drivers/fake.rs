@@ -11,8 +11,9 @@ use std::{
 use async_trait::async_trait;
 
 use super::{
-    AllowRule, BackendStatus, DriverError, Drivers, Frozen, Host, Inspected, InstanceDriver, InstanceSpec,
-    NetworkDriver, ProxyDriver, ProxyPlan, Report, Result, Usage, VolumeDriver, VolumeUsage,
+    AllowRule, BackendStatus, BalancerRequest, DriverError, Drivers, EndedRequests, Frozen, Host, Inspected,
+    InstanceDriver, InstanceSpec, NetworkDriver, ProxyDriver, ProxyPlan, Report, Result, Usage, VolumeDriver,
+    VolumeUsage,
 };
 
 /// Whether a call that fails has done its work.
@@ -520,6 +521,8 @@ struct Proxied {
     plan: Option<ProxyPlan>,
     /// By instance; whoever is not in it is healthy.
     health: BTreeMap<String, Option<bool>>,
+    /// Ended and not yet forgotten, with the position of the first.
+    requests: (u64, Vec<BalancerRequest>),
 }
 
 #[derive(Default)]
@@ -538,6 +541,11 @@ impl FakeProxy {
     /// What the health checks of this instance see from now on. They see health where nothing else is said.
     pub fn set_health(&self, instance_id: &str, healthy: Option<bool>) {
         lock(&self.proxied).health.insert(instance_id.to_owned(), healthy);
+    }
+
+    /// A request has ended.
+    pub fn end_request(&self, request: BalancerRequest) {
+        lock(&self.proxied).requests.1.push(request);
     }
 }
 
@@ -570,6 +578,20 @@ impl ProxyDriver for FakeProxy {
             }
         });
         Ok(statuses.collect())
+    }
+
+    async fn ended_requests(&self) -> Result<EndedRequests> {
+        let (first, requests) = &lock(&self.proxied).requests;
+        let position = first + requests.len() as u64;
+        Ok(EndedRequests { requests: requests.clone(), position, is_truncated: false })
+    }
+
+    async fn forget_requests(&self, position: u64) -> Result<()> {
+        let (first, requests) = &mut lock(&self.proxied).requests;
+        let known = usize::try_from(position.saturating_sub(*first)).unwrap_or(usize::MAX).min(requests.len());
+        requests.drain(..known);
+        *first += known as u64;
+        Ok(())
     }
 
     async fn stop(&self) -> Result<()> {

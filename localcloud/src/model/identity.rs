@@ -32,6 +32,14 @@ pub struct Credential {
     pub user_name: Option<String>,
 }
 
+impl Credential {
+    /// Whether it is the account's own, which may do everything.
+    #[must_use]
+    pub fn is_root(&self) -> bool {
+        self.expires.is_none() && self.principal_arn.ends_with(":root")
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Role {
     pub name: String,

@@ -244,6 +244,9 @@ mod tests {
             connection_draining: ConnectionDraining { enabled: false, timeout_secs: 300 },
             idle_timeout_secs: 60,
             cross_zone: false,
+            policies: Default::default(),
+            access_log: Default::default(),
+            desync_mitigation: Default::default(),
             tags: Tags::new(),
             trouble: None,
         })

@@ -4,6 +4,8 @@
 
 /// The forms in which a request is signed.
 pub mod canonical;
+/// Signs requests that the cloud itself makes.
+pub mod signer;
 /// Signature version 2, which euca2ools and other old clients use.
 pub mod version2;
 

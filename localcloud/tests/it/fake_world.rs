@@ -16,7 +16,7 @@ use localcloud::{
     },
     config::{Config, Prefix},
     drivers::{
-        BackendStatus, Drivers, ProxyDriver, ProxyPlan,
+        BackendStatus, Drivers, EndedRequests, ProxyDriver, ProxyPlan,
         fake::{FakeCloud, FakeProxy},
     },
     image::BuiltImage,
@@ -92,6 +92,14 @@ impl FakeWorld {
         }
     }
 
+    pub(crate) fn metrics(&self) -> &Metrics {
+        &self.cx.metrics
+    }
+
+    pub(crate) fn paths(&self) -> &Paths {
+        &self.cx.paths
+    }
+
     /// Calls an action as the account's root.
     pub(crate) fn call(&self, service: &str, action: &str, parameters: &[(&str, &str)]) -> Result<Answer, ApiError> {
         let service = self.services.iter().find(|known| known.signing_name == service).unwrap();
@@ -105,7 +113,7 @@ impl FakeWorld {
             principal_id: self.site.account_id.clone(),
             access_key: "AKIATEST".into(),
             region: self.site.region.clone(),
-            observer: &NoConsole,
+            observer: &Buckets(&self.cx.paths),
             metrics: &self.cx.metrics,
         };
         self.store.transact(|tx| run(input, tx, &caller)).map(Answer)
@@ -168,11 +176,16 @@ impl FakeWorld {
     }
 }
 
-struct NoConsole;
+/// Consoles that are silent, and the buckets under the world's own directory.
+struct Buckets<'a>(&'a Paths);
 
-impl Observer for NoConsole {
+impl Observer for Buckets<'_> {
     fn console_output(&self, _instance_id: &str) -> Vec<u8> {
         Vec::new()
+    }
+
+    fn has_bucket(&self, name: &str) -> bool {
+        localcloud::object_storage::has_bucket(self.0, name)
     }
 }
 
@@ -250,6 +263,14 @@ impl ProxyDriver for BusyProxy {
             status.current_sessions = sessions.get(&status.instance_id).copied().unwrap_or(0);
         }
         Ok(statuses)
+    }
+
+    async fn ended_requests(&self) -> localcloud::drivers::Result<EndedRequests> {
+        self.inner.ended_requests().await
+    }
+
+    async fn forget_requests(&self, position: u64) -> localcloud::drivers::Result<()> {
+        self.inner.forget_requests(position).await
     }
 
     async fn stop(&self) -> localcloud::drivers::Result<()> {

@@ -1,8 +1,10 @@
 //! The crate's integration tests: one binary, one file per subject.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
+mod access_logs;
 mod alarms;
 mod auto_scaling;
+mod balancer_policies;
 mod cloudwatch;
 mod cost;
 mod ec2;

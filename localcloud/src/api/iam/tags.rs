@@ -65,12 +65,12 @@ pub struct TagsOutput {
     marker: Option<String>,
 }
 
-fn list(tags: &Tags, marker: Option<&str>, max_items: Option<usize>) -> Result<TagsOutput, ApiError> {
+pub(super) fn list(tags: &Tags, marker: Option<&str>, max_items: Option<usize>) -> Result<TagsOutput, ApiError> {
     let (tags, is_truncated, marker) = listing(listed(tags), |tag| tag.key.clone(), marker, max_items)?;
     Ok(TagsOutput { tags, is_truncated, marker })
 }
 
-fn add(known: &mut Tags, tags: Vec<Tag>) -> Result<(), ApiError> {
+pub(super) fn add(known: &mut Tags, tags: Vec<Tag>) -> Result<(), ApiError> {
     known.extend(checked(tags)?);
     check_count(known)
 }

@@ -171,6 +171,9 @@ mod tests {
             connection_draining: ConnectionDraining { enabled: true, timeout_secs: 300 },
             idle_timeout_secs: 60,
             cross_zone: false,
+            policies: Default::default(),
+            access_log: Default::default(),
+            desync_mitigation: Default::default(),
             tags: BTreeMap::new(),
             trouble: None,
         }
@@ -193,6 +196,8 @@ mod tests {
             health_check: check,
             backends: vec![backend],
             idle_timeout_secs: 60,
+            proxy_protocol_ports: Default::default(),
+            malformed_requests: Default::default(),
         };
         ProxyPlan { balancers: vec![balancer], public_ports: Vec::new() }
     }

@@ -37,6 +37,10 @@ impl Observer for Consoles {
     fn console_output(&self, instance_id: &str) -> Vec<u8> {
         self.0.instances.console_output(instance_id)
     }
+
+    fn has_bucket(&self, _name: &str) -> bool {
+        false
+    }
 }
 
 pub(super) struct Cloud {

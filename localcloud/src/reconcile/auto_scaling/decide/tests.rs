@@ -101,6 +101,9 @@ fn balancer(healthy: &[(&str, Option<bool>)]) -> LoadBalancer {
         connection_draining: ConnectionDraining { enabled: true, timeout_secs: 300 },
         idle_timeout_secs: 60,
         cross_zone: false,
+        policies: Default::default(),
+        access_log: Default::default(),
+        desync_mitigation: Default::default(),
         tags: BTreeMap::new(),
         trouble: None,
     }
