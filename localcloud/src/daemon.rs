@@ -93,7 +93,14 @@ impl LocalCloud {
         let stop = CancellationToken::new();
         let observer = Arc::new(Consoles(Arc::clone(&parts.drivers.instances)));
         let metrics = Arc::<Metrics>::default();
-        let front = Front::new(Arc::clone(&store), api::services(), observer, Arc::clone(&metrics));
+        let published = (Arc::clone(&store), paths.clone());
+        let front =
+            Front::new(Arc::clone(&store), api::services(), observer, Arc::clone(&metrics)).publishing(move || {
+                // The reconciler tries again.
+                if let Err(error) = reconcile::credentials::write_for_s3(&published.0, &published.1) {
+                    tracing::warn!("{error:#}");
+                }
+            });
         let cx = Context {
             store: Arc::clone(&store),
             metrics,

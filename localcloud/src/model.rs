@@ -24,10 +24,12 @@ pub mod volume;
 pub mod alarm;
 /// Groups, launch configurations, policies and activities.
 pub mod auto_scaling;
-/// Users' and roles' credentials, roles, instance profiles.
+/// Credentials, users, groups, roles, instance profiles.
 pub mod identity;
 /// Classic load balancers.
 pub mod load_balancer;
+/// Policies that are attached to users, groups and roles.
+pub mod managed_policy;
 
 /// Identifiers in AWS's forms.
 pub mod id;

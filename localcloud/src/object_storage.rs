@@ -1,10 +1,15 @@
 //! S3 as a process of its own, so that pictures are served while the daemon is away. `s3s` speaks the protocol and
 //! `s3s-fs` keeps the bytes; between them `Versions` gives every upload a file of its own, so that keys may be
-//! anything, an upload is there wholly or not at all, and listings are complete. Buckets are private.
+//! anything, an upload is there wholly or not at all, and listings are complete. Buckets are private, but for what
+//! policies say.
 
+/// Who may what: policies of whoever signs, and of buckets.
+mod access;
+/// Policies of buckets.
+mod bucket_policies;
 /// Bodies that are as their checksums say.
 mod checksum;
-/// Who may: access keys from a file that the daemon writes.
+/// Who signs: access keys from a file that the daemon writes.
 mod credentials;
 /// Which object is kept where.
 mod index;
@@ -92,9 +97,9 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
         .await
         .map_err(|error| anyhow::anyhow!("opening {}: {error}", arguments.root.display()))?;
     let keys = Arc::new(Keys::new(arguments.credentials.clone()));
-    let mut builder = S3ServiceBuilder::new(versions);
+    let mut builder = S3ServiceBuilder::new(versions.clone());
     builder.set_auth(credentials::Auth(Arc::clone(&keys)));
-    builder.set_access(credentials::Access(Arc::clone(&keys)));
+    builder.set_access(access::Access { keys: Arc::clone(&keys), versions });
     builder.set_host(Host);
     let service = builder.build();
 

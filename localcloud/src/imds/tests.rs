@@ -73,6 +73,8 @@ fn world(instance: Instance) -> World {
                 description: None,
                 created: Timestamp::now(),
                 inline_policies: std::collections::BTreeMap::new(),
+                attached_policies: Default::default(),
+                max_session_secs: Role::DEFAULT_SESSION_SECS,
                 tags: Tags::new(),
             });
             Ok::<_, StoreError>(())

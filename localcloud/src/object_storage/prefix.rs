@@ -63,7 +63,8 @@ fn resign(parts: &mut Parts, rest: &str, keys: &Keys) -> Resigned {
     let mut resigned = Resigned { query: parts.uri.query().map(str::to_owned), chunks: None };
     let query = resigned.query.clone().unwrap_or_default();
     let Ok(Some(signature)) = Signature::parse(&parts.headers, &query) else { return resigned };
-    let Some(credential) = keys.find(&signature.access_key) else { return resigned };
+    let Some(key) = keys.find(&signature.access_key) else { return resigned };
+    let credential = &key.credential;
     let presigned = signature.presigned.is_some();
     let payload = match parts.headers.get(CONTENT_SHA256).and_then(|value| value.to_str().ok()) {
         _ if presigned => "UNSIGNED-PAYLOAD".to_owned(),

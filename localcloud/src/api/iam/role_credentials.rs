@@ -4,7 +4,7 @@
 use crate::{
     model::{
         id,
-        identity::{Credential, Role},
+        identity::{Credential, Role, Session},
         site::Site,
         time::Timestamp,
     },
@@ -49,6 +49,8 @@ pub fn role_credential(
         instance_id: Some(instance_id.to_owned()),
         role_name: Some(role_name.to_owned()),
         user_name: None,
+        inactive: false,
+        session: Session::default(),
     };
     tx.put(credential.clone());
     credential
