@@ -201,7 +201,10 @@ impl Test {
             }
             Self::Date(order) => date(value).zip(date(expected)).is_some_and(|(left, right)| order.holds(left, right)),
             Self::Bool => value.eq_ignore_ascii_case(expected),
-            Self::Binary => STANDARD.decode(value).ok() == STANDARD.decode(expected).ok(),
+            Self::Binary => {
+                let decoded = STANDARD.decode(value).ok().zip(STANDARD.decode(expected).ok());
+                decoded.is_some_and(|(left, right)| left == right)
+            }
             Self::Address => value
                 .parse::<IpAddr>()
                 .ok()
@@ -279,6 +282,7 @@ mod tests {
             ("s3:prefix", "home/Jo/x"),
             ("aws:TagKeys", "a"),
             ("aws:TagKeys", "b"),
+            ("x:bytes", "QmluYXJ5"),
         ] {
             context.add(key, value);
         }
@@ -341,7 +345,9 @@ mod tests {
             ("ForAllValues:StringNotEquals", "aws:TagKeys", json!(["b"]), false),
             ("ForAnyValue:StringNotEquals", "aws:TagKeys", json!(["b"]), true),
             ("ForAnyValue:StringLikeIfExists", "aws:nothing", json!(["b"]), true),
-            ("BinaryEquals", "aws:username", json!("Jo=="), false),
+            ("BinaryEquals", "x:bytes", json!("QmluYXJ5"), true),
+            ("BinaryEquals", "x:bytes", json!("AAAA"), false),
+            ("BinaryEquals", "aws:username", json!("QmluYXJ5"), false),
         ] {
             let operators = json!({ operator: { key: value.clone() } });
             let conditions = Condition::parse_all(operators.as_object().expect("an object")).expect(operator);

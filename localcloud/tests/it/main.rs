@@ -1,6 +1,7 @@
 //! The crate's integration tests: one binary, one file per subject.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
+mod authorization;
 mod auto_scaling;
 mod cloudwatch;
 mod ec2;
@@ -8,8 +9,12 @@ mod elb;
 mod fake_world;
 mod haproxy;
 mod iam;
+mod identity;
 mod network;
 mod nspawn;
+mod object_access;
 mod object_storage;
 mod sandbox;
+mod signed;
+mod sts;
 mod volumes;
