@@ -23,6 +23,8 @@ mod prefix;
 mod request_body;
 /// Chunked bodies with signatures, to such without.
 mod signed_chunks;
+/// Signature version 2.
+mod version2;
 /// Objects over s3s-fs.
 mod versions;
 
@@ -160,14 +162,17 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
     Ok(())
 }
 
+fn bucket_of_host(host: &str) -> Option<String> {
+    let name = host.rsplit_once(':').map_or(host, |(name, _)| name).to_ascii_lowercase();
+    name.strip_suffix(DOMAIN).and_then(|rest| rest.strip_suffix('.')).map(str::to_owned)
+}
+
 /// `BUCKET.s3.localhost`; every other host is path style.
 struct Host;
 
 impl S3Host for Host {
     fn parse_host_header<'a>(&'a self, host: &'a str) -> S3Result<VirtualHost<'a>> {
-        let name = host.rsplit_once(':').map_or(host, |(name, _)| name).to_ascii_lowercase();
-        let bucket = name.strip_suffix(DOMAIN).and_then(|rest| rest.strip_suffix('.')).map(str::to_owned);
-        Ok(match bucket {
+        Ok(match bucket_of_host(host) {
             Some(bucket) => VirtualHost::new(DOMAIN).with_bucket(bucket),
             None => VirtualHost::new(DOMAIN),
         })

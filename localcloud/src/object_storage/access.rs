@@ -142,6 +142,16 @@ impl Access {
             .map(str::to_owned)
             .or_else(|| parameter(context, "x-amz-security-token"));
         let now = jiff::Timestamp::now().as_second();
+        // `s3s` looks at the clocks of version 4 only.
+        if header(context.headers(), "authorization").is_some_and(|value| value.starts_with("AWS "))
+            && sigv4::signed_at_epoch_secs(context.headers())
+                .is_none_or(|signed| (now - signed).abs() > sigv4::MAX_SKEW_SECS)
+        {
+            return Err(S3Error::with_message(
+                S3ErrorCode::RequestTimeTooSkewed,
+                "The difference between the request time and the current time is too large.",
+            ));
+        }
         sigv4::check_session(token.as_deref(), &key.credential.secret(), now).map_err(|error| match error {
             AuthError::TokenExpired => {
                 S3Error::with_message(S3ErrorCode::ExpiredToken, "The provided token has expired.")
