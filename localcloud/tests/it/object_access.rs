@@ -15,7 +15,7 @@ use localcloud::{
     policy::Identity,
 };
 
-use super::signed::{Plain, Signer, presigned, signed};
+use super::signed::{Plain, Signer, presigned, signed, signed_at};
 
 const ACCOUNT: &str = "000000000001";
 
@@ -292,4 +292,54 @@ async fn a_buckets_policy_lets_in_and_keeps_out() {
     world.call(&world.root, Method::DELETE, "/bucket?policy", "").await.ok();
     world.call(&world.root, Method::GET, "/bucket/home/jo/a", "").await.ok();
     world.end().await;
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_a_signature_is_said_in_s3s_words() {
+    let mut world = World::new().await;
+    world.fill().await;
+    let now = jiff::Timestamp::now();
+    let minutes = |minutes: i64| jiff::Timestamp::from_second(now.as_second() + minutes * 60).unwrap();
+    let expired = Signer::new("ASIAEXPIRED", "secret", Some("token"));
+    let mut credential = credential(&expired, &format!("arn:aws:iam::{ACCOUNT}:root"), &[], None);
+    credential.expires_at_epoch_secs = Some(now.as_second() - 1);
+    world.others.push(credential);
+    world.publish();
+    let root = world.root.clone();
+    let wrong = Signer { secret_key: "wrong".to_owned(), ..root.clone() };
+    let stray = Signer { token: Some("stray".to_owned()), ..root.clone() };
+    let late = Signer { token: None, ..expired.clone() };
+    for (signer, at, status, code) in [
+        (&root, now, 200, ""),
+        (&root, minutes(14), 200, ""),
+        (&root, minutes(-14), 200, ""),
+        (&root, minutes(16), 403, "RequestTimeTooSkewed"),
+        (&root, minutes(-16), 403, "RequestTimeTooSkewed"),
+        (&Signer::new("AKIANOBODY", "x", None), now, 403, "InvalidAccessKeyId"),
+        (&wrong, now, 403, "SignatureDoesNotMatch"),
+        (&stray, now, 400, "InvalidToken"),
+        (&expired, now, 400, "ExpiredToken"),
+        (&late, now, 400, "ExpiredToken"),
+    ] {
+        let plain = Plain { method: Method::GET, path_and_query: "/bucket", service: "s3", headers: &[], body: b"" };
+        let reply = world.send(signed_at(&plain, signer, at)).await;
+        assert_eq!((reply.status, reply.code()), (status, code), "{signer:?} {at}: {}", reply.body);
+    }
+    let old = Request::get("/bucket")
+        .header("host", "127.0.0.1:8773")
+        .header("date", minutes(-16).strftime("%a, %d %b %Y %H:%M:%S GMT").to_string());
+    let date = old.headers_ref().unwrap()["date"].to_str().unwrap().to_owned();
+    let signature = hmac_sha1_base64("root", &format!("GET\n\n\n{date}\n/bucket/"));
+    let old = old.header("authorization", format!("AWS AKIAROOT:{signature}")).body(Body::empty()).unwrap();
+    let reply = world.send(old).await;
+    assert_eq!((reply.status, reply.code()), (403, "RequestTimeTooSkewed"), "{}", reply.body);
+    world.end().await;
+}
+
+fn hmac_sha1_base64(secret: &str, message: &str) -> String {
+    use base64::{Engine as _, engine::general_purpose::STANDARD};
+    use hmac::{Hmac, KeyInit as _, Mac as _};
+    let mut mac = Hmac::<sha1::Sha1>::new_from_slice(secret.as_bytes()).unwrap();
+    mac.update(message.as_bytes());
+    STANDARD.encode(mac.finalize().into_bytes())
 }
