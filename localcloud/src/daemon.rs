@@ -101,7 +101,14 @@ impl LocalCloud {
         let stop = CancellationToken::new();
         let observer = Arc::new(World { instances: Arc::clone(&parts.drivers.instances), paths: paths.clone() });
         let samples = Arc::new(Metrics::open(&paths.metrics()));
-        let front = Front::new(Arc::clone(&store), api::services(), observer, Arc::clone(&samples));
+        let published = (Arc::clone(&store), paths.clone());
+        let front =
+            Front::new(Arc::clone(&store), api::services(), observer, Arc::clone(&samples)).publishing(move || {
+                // The reconciler tries again.
+                if let Err(error) = reconcile::credentials::write_for_s3(&published.0, &published.1) {
+                    tracing::warn!("{error:#}");
+                }
+            });
         let cx = Context {
             store: Arc::clone(&store),
             metrics: Arc::clone(&samples),

@@ -36,10 +36,12 @@ pub mod alarm_rule;
 pub mod auto_scaling;
 /// What binds clients, encrypts connections, names clients to instances.
 pub mod balancer_policy;
-/// Users' and roles' credentials, roles, instance profiles.
+/// Credentials, users, groups, roles, instance profiles.
 pub mod identity;
 /// Classic load balancers.
 pub mod load_balancer;
+/// Policies that are attached to users, groups and roles.
+pub mod managed_policy;
 /// Certificates that load balancers show.
 pub mod server_certificate;
 /// Which TLS listeners speak.

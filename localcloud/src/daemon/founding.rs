@@ -45,19 +45,8 @@ pub fn found(store: &Store, config: &Config, paths: &Paths, image: &BuiltImage) 
 }
 
 fn new_operator(site: &Site) -> Credential {
-    Credential {
-        access_key: format!("AKIA{}", id::base32(16)),
-        secret_key: id::base64(40),
-        session_token: None,
-        created: Timestamp::now(),
-        expires: None,
-        principal_arn: format!("arn:aws:iam::{}:root", site.account_id),
-        principal_id: site.account_id.clone(),
-        account_id: site.account_id.clone(),
-        instance_id: None,
-        role_name: None,
-        user_name: None,
-    }
+    let access_key = format!("AKIA{}", id::base32(16));
+    Credential::of_root(&site.account_id, access_key, id::base64(40), Timestamp::now())
 }
 
 /// Names as in Eucalyptus's eucarc; the last two are this cloud's own, as VMs and browsers reach S3 by other names than

@@ -221,6 +221,15 @@ pub(super) fn credentials_document(credential: &Credential) -> String {
     }))
 }
 
+/// In place of credentials, when the role does not trust instances.
+pub(super) fn refusal_document(role: &str, now: Timestamp) -> String {
+    pretty(&json!({
+        "Code": "AssumeRoleUnauthorizedAccess",
+        "Message": format!("EC2 cannot assume the role {role}. Please see documentation at https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_iam-ec2.html#troubleshoot_iam-ec2_errors-info-doc."),
+        "LastUpdated": to_the_second(now),
+    }))
+}
+
 /// Shell scripts cut these documents by lines.
 fn pretty(document: &serde_json::Value) -> String {
     format!("{document:#}")

@@ -383,6 +383,12 @@ fn epoch_secs(timestamp: &str) -> Option<i64> {
     Some(jiff::tz::TimeZone::UTC.to_timestamp(time).ok()?.as_second())
 }
 
+/// Seconds since the epoch of the time at which a request says that it was signed: either form of date.
+pub(crate) fn signed_at_epoch_secs(headers: &HeaderMap) -> Option<i64> {
+    let text = header(headers, "x-amz-date").or_else(|| header(headers, "date"))?;
+    epoch_secs(&timestamp_of_http_date(text)?)
+}
+
 /// `Mon, 09 Sep 2011 23:36:00 GMT` as `20110909T233600Z`.
 fn timestamp_of_http_date(text: &str) -> Option<String> {
     if epoch_secs(text.trim()).is_some() {

@@ -28,7 +28,7 @@ use localcloud::{
         runner::{Context, Reconciler},
     },
     store::{Record, Store, StoreError, Transaction},
-    wire::{query, value::Node},
+    wire::{front::Front, query, value::Node},
 };
 
 const LIMIT: Duration = Duration::from_secs(20);
@@ -117,6 +117,12 @@ impl FakeWorld {
             metrics: &self.cx.metrics,
         };
         self.store.transact(|tx| run(input, tx, &caller)).map(Answer)
+    }
+
+    /// The cloud's front, with all that stands between a client and an action.
+    pub(crate) fn front(&self) -> axum::Router {
+        let (store, metrics) = (Arc::clone(&self.store), Arc::clone(&self.cx.metrics));
+        Front::new(store, api::services(), Arc::new(NoConsole), metrics).router()
     }
 
     /// Calls an action that must be refused, and returns the error's code.

@@ -3,6 +3,7 @@
 
 mod access_logs;
 mod alarms;
+mod authorization;
 mod auto_scaling;
 mod balancer_policies;
 mod cloudwatch;
@@ -12,11 +13,15 @@ mod elb;
 mod fake_world;
 mod haproxy;
 mod iam;
+mod identity;
 mod measures;
 mod metrics;
 mod network;
 mod nspawn;
+mod object_access;
 mod object_storage;
 mod sandbox;
+mod signed;
 mod snapshots;
+mod sts;
 mod volumes;

@@ -28,7 +28,8 @@ use crate::{
 };
 
 /// As RunInstances does without the parameter.
-const DEFAULT_INSTANCE_TYPE: &str = "m1.small";
+/// What an instance is if nobody says otherwise.
+pub const DEFAULT_INSTANCE_TYPE: &str = "m1.small";
 /// The first host number given out; those below are the gateway's and in reserve.
 const FIRST_HOST: u16 = 10;
 /// The last: those from `.255.0` on are the load balancers'.

@@ -210,19 +210,8 @@ impl Cloud {
     /// Serves the API on a port of loopback and returns its URL with an access key and its secret.
     pub(super) async fn serve(&mut self) -> (String, String, String) {
         let (access_key, secret_key) = ("AKIAIOSFODNN7EXAMPLE".to_owned(), id::base64(40));
-        let credential = Credential {
-            access_key: access_key.clone(),
-            secret_key: secret_key.clone(),
-            session_token: None,
-            created: Timestamp::now(),
-            expires: None,
-            principal_arn: format!("arn:aws:iam::{}:root", self.site.account_id),
-            principal_id: self.site.account_id.clone(),
-            account_id: self.site.account_id.clone(),
-            instance_id: None,
-            role_name: None,
-            user_name: None,
-        };
+        let credential =
+            Credential::of_root(&self.site.account_id, access_key.clone(), secret_key.clone(), Timestamp::now());
         self.store
             .transact(|tx| {
                 tx.put(credential);
