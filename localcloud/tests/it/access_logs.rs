@@ -89,19 +89,7 @@ async fn ended_requests_are_counted_once_and_instances_all_the_time() {
 async fn access_logs_reach_the_bucket_also_after_a_restart_and_when_the_balancer_is_gone() {
     let mut world = FakeWorld::new();
     create(&world);
-    let root = Credential {
-        access_key: "AKIAROOT".into(),
-        secret_key: "secret/of+root".into(),
-        session_token: None,
-        created: Timestamp::now(),
-        expires: None,
-        principal_arn: "arn:aws:iam::000000000001:root".into(),
-        principal_id: "000000000001".into(),
-        account_id: "000000000001".into(),
-        instance_id: None,
-        role_name: None,
-        user_name: None,
-    };
+    let root = Credential::of_root("000000000001", "AKIAROOT".into(), "secret/of+root".into(), Timestamp::now());
     world
         .store
         .transact(|tx| {

@@ -113,7 +113,7 @@ impl FakeWorld {
             principal_id: self.site.account_id.clone(),
             access_key: "AKIATEST".into(),
             region: self.site.region.clone(),
-            observer: &Buckets(&self.cx.paths),
+            observer: &Buckets(self.cx.paths.clone()),
             metrics: &self.cx.metrics,
         };
         self.store.transact(|tx| run(input, tx, &caller)).map(Answer)
@@ -122,7 +122,7 @@ impl FakeWorld {
     /// The cloud's front, with all that stands between a client and an action.
     pub(crate) fn front(&self) -> axum::Router {
         let (store, metrics) = (Arc::clone(&self.store), Arc::clone(&self.cx.metrics));
-        Front::new(store, api::services(), Arc::new(NoConsole), metrics).router()
+        Front::new(store, api::services(), Arc::new(Buckets(self.cx.paths.clone())), metrics).router()
     }
 
     /// Calls an action that must be refused, and returns the error's code.
@@ -141,10 +141,6 @@ impl FakeWorld {
     /// Leaves a reconciler out: a test that chooses the time drives it by itself.
     pub(crate) fn leave_out(&mut self, name: &str) {
         self.reconcilers.retain(|reconciler| reconciler.name() != name);
-    }
-
-    pub(crate) fn metrics(&self) -> &Metrics {
-        &self.cx.metrics
     }
 
     /// Each reconciler looks once.
@@ -183,15 +179,15 @@ impl FakeWorld {
 }
 
 /// Consoles that are silent, and the buckets under the world's own directory.
-struct Buckets<'a>(&'a Paths);
+pub(crate) struct Buckets(pub(crate) Paths);
 
-impl Observer for Buckets<'_> {
+impl Observer for Buckets {
     fn console_output(&self, _instance_id: &str) -> Vec<u8> {
         Vec::new()
     }
 
     fn has_bucket(&self, name: &str) -> bool {
-        localcloud::object_storage::has_bucket(self.0, name)
+        localcloud::object_storage::has_bucket(&self.0, name)
     }
 }
 

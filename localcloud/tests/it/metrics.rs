@@ -3,9 +3,10 @@
 use std::{process::Stdio, sync::Arc};
 
 use localcloud::{
-    api::{cloudwatch, operation::Observer},
+    api::cloudwatch,
     metrics::Metrics,
     model::{id, identity::Credential, site::Site, time::Timestamp},
+    paths::Paths,
     store::{Store, StoreError},
     wire::front::Front,
 };
@@ -13,7 +14,7 @@ use tokio::{io::AsyncWriteExt as _, process::Command};
 
 use super::{
     ec2::clients::python,
-    fake_world::{Answer, FakeWorld},
+    fake_world::{Answer, Buckets, FakeWorld},
 };
 
 const CLOUDWATCH: &str = "monitoring";
@@ -430,14 +431,6 @@ fn queries_that_cannot_be_are_refused_in_cloudwatchs_words() {
     );
 }
 
-struct NoConsole;
-
-impl Observer for NoConsole {
-    fn console_output(&self, _instance_id: &str) -> Vec<u8> {
-        Vec::new()
-    }
-}
-
 #[tokio::test]
 async fn boto3_puts_and_gets_metrics_by_each_protocol() {
     let Some(python) = python() else {
@@ -448,19 +441,8 @@ async fn boto3_puts_and_gets_metrics_by_each_protocol() {
     let store = Arc::new(Store::open(&dir.path().join("records")).unwrap());
     let site = Site::new((10, 77), (127, 77), 8773);
     let secret_key = id::base64(40);
-    let credential = Credential {
-        access_key: "AKIAIOSFODNN7EXAMPLE".to_owned(),
-        secret_key: secret_key.clone(),
-        session_token: None,
-        created: Timestamp::now(),
-        expires: None,
-        principal_arn: format!("arn:aws:iam::{}:root", site.account_id),
-        principal_id: site.account_id.clone(),
-        account_id: site.account_id.clone(),
-        instance_id: None,
-        role_name: None,
-        user_name: None,
-    };
+    let credential =
+        Credential::of_root(&site.account_id, "AKIAIOSFODNN7EXAMPLE".to_owned(), secret_key.clone(), Timestamp::now());
     store
         .transact(|tx| {
             tx.put(site);
@@ -469,7 +451,7 @@ async fn boto3_puts_and_gets_metrics_by_each_protocol() {
         })
         .unwrap();
     let metrics = Arc::new(Metrics::open(&dir.path().join("metrics")));
-    let front = Front::new(store, vec![cloudwatch::service()], Arc::new(NoConsole), metrics);
+    let front = Front::new(store, vec![cloudwatch::service()], Arc::new(Buckets(Paths::new(dir.path()))), metrics);
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/services/CloudWatch", listener.local_addr().unwrap());
     let serving = tokio::spawn(async move { axum::serve(listener, front.router()).await });
