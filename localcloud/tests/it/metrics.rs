@@ -4,12 +4,13 @@ use std::{process::Stdio, sync::Arc};
 
 use localcloud::{
     api::{cloudwatch, operation::Observer},
-    metrics::Metrics,
+    metrics::{Metric, Metrics, Sample, keep},
     model::{id, identity::Credential, site::Site, time::Timestamp},
     store::{Store, StoreError},
     wire::front::Front,
 };
 use tokio::{io::AsyncWriteExt as _, process::Command};
+use tokio_util::sync::CancellationToken;
 
 use super::{
     ec2::clients::python,
@@ -428,6 +429,42 @@ fn queries_that_cannot_be_are_refused_in_cloudwatchs_words() {
     assert!(
         call(&world, "GetMetricData", &data(&[m1], &[("NextToken", "?")])).unwrap_err().starts_with("InvalidNextToken")
     );
+}
+
+#[test]
+fn times_beyond_all_calendars_are_refused_or_empty() {
+    let world = FakeWorld::new();
+    let far = Timestamp::from_seconds(1e300);
+    let past = Timestamp::from_seconds(-1e300);
+    assert_eq!(far.plus_secs(1), far);
+    assert_eq!(past.floor_to(3600), past);
+    for (start, end) in
+        [("-9999-01-01T00:00:00Z", "9999-12-30T00:00:00Z"), ("0001-01-01T00:00:00Z", "0001-01-01T00:05:00Z")]
+    {
+        let times = [("StartTime", start), ("EndTime", end)];
+        let data = call(&world, "GetMetricData", &data(&[("m1", "metric Errors"), ("e1", "FILL(m1, 0)")], &times));
+        let statistics = call(&world, "GetMetricStatistics", &statistics(&times));
+        for answer in [data, statistics] {
+            assert!(!answer.as_ref().is_err_and(|said| said.contains("InternalError")), "{answer:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_was_recorded_is_written_when_the_cloud_ends_in_order() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("metrics");
+    let metric = Metric::new("App", "Latency", &[]);
+    let now = Timestamp::now();
+    {
+        let metrics = Arc::new(Metrics::open(&file));
+        let stop = CancellationToken::new();
+        let keeping = tokio::spawn(keep(Arc::clone(&metrics), stop.clone()));
+        metrics.record(vec![Sample::of(metric.clone(), now, "Seconds", 1.0)]);
+        stop.cancel();
+        keeping.await.unwrap();
+    }
+    assert_eq!(Metrics::open(&file).since(&metric, now).len(), 1);
 }
 
 struct NoConsole;
