@@ -87,11 +87,10 @@ async fn large_world() -> FakeWorld {
 }
 
 fn is_settled(world: &FakeWorld) -> bool {
-    let groups = world.read(|tx| tx.list::<AutoScalingGroup>());
     let in_service = |group: &AutoScalingGroup| {
         group.members.iter().filter(|member| member.lifecycle == Lifecycle::InService).count()
     };
-    groups.iter().all(|group| in_service(group) == MEMBERS)
+    world.read(|tx| tx.list::<AutoScalingGroup>().iter().all(|group| in_service(group) == MEMBERS))
 }
 
 /// What this process has used of the processor.
@@ -144,13 +143,16 @@ async fn a_quiet_cloud_of_a_thousand_instances_costs_a_hundredth_of_a_core() {
     assert!(share <= 1.0, "{share:.2} % of a core; the dearest is {dearest:?}");
 }
 
+/// Service, action, parameters.
+type Call<'a> = (&'a str, &'a str, &'a [(&'a str, &'a str)]);
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "measures for a minute, alone on the machine"]
 async fn answers_of_a_large_cloud_are_told() {
     let world = large_world().await;
     let image = world.image_id.clone();
     let run = [("ImageId", image.as_str()), ("MinCount", "1"), ("MaxCount", "1")];
-    let calls: [(&str, &str, &[(&str, &str)]); 4] = [
+    let calls: [Call<'_>; 4] = [
         ("ec2", "DescribeInstances", &[]),
         ("ec2", "RunInstances", &run),
         (ASG, "DescribeAutoScalingGroups", &[("MaxRecords", "100")]),
