@@ -170,19 +170,28 @@ impl Transaction<'_> {
             return Vec::new();
         }
         let Some(table) = self.inner.tables.get(R::KIND) else { return Vec::new() };
-        let mut found: BTreeMap<&str, &Anything> =
-            table.keys_by(index, value).filter_map(|key| Some((key, table.get(key)?))).collect();
-        for ((kind, key), change) in self.changes.range((R::KIND, String::new())..) {
-            if *kind != R::KIND {
-                break;
-            }
-            let fits = |change: &&Change| change.entries.iter().any(|(name, of)| *name == index && of == value);
-            match change.as_ref().filter(fits) {
-                Some(change) => found.insert(key, &change.record),
-                None => found.remove(key.as_str()),
-            };
+        let fits = |change: &Change| change.entries.iter().any(|(name, of)| *name == index && of == value);
+        let kept = table.keys_by(index, value).filter_map(|key| Some((key, table.get(key)?)));
+        let changes = self.changes.range((R::KIND, String::new())..).take_while(|((kind, _), _)| *kind == R::KIND);
+        // What does not fit any more counts as removed.
+        let changed = changes.map(|((_, key), change)| {
+            (key.as_str(), change.as_ref().filter(|change| fits(change)).map(|change| &change.record))
+        });
+        Merged::new(kept, changed).filter_map(downcast).collect()
+    }
+
+    /// How many records of a kind [`Record::indexed`] lists under this value. It looks at none of them.
+    pub fn count<R: Record>(&mut self, index: &'static str, value: &str) -> usize {
+        if self.table::<R>().is_none() {
+            return 0;
         }
-        found.into_values().filter_map(downcast).collect()
+        let Some(table) = self.inner.tables.get(R::KIND) else { return 0 };
+        let changes = self.changes.range((R::KIND, String::new())..).take_while(|((kind, _), _)| *kind == R::KIND);
+        changes.fold(table.count_by(index, value), |count, ((_, key), change)| {
+            let fits = |change: &Change| change.entries.iter().any(|(name, of)| *name == index && of == value);
+            let was = usize::from(table.has(index, value, key));
+            count + usize::from(change.as_ref().is_some_and(fits)) - was
+        })
     }
 
     /// What this transaction has changed of a kind, where the keys begin so.

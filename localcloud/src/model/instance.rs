@@ -121,10 +121,28 @@ impl Record for Instance {
     }
 
     fn indexed(&self) -> Vec<(&'static str, String)> {
-        self.client_token.iter().map(|token| (Self::BY_CLIENT_TOKEN, token.clone())).collect()
+        let presence = if self.state == InstanceState::Terminated { Self::REMEMBERED } else { Self::PRESENT };
+        let mut entries = vec![
+            (Self::BY_PRESENCE, presence.to_owned()),
+            (Self::BY_ADDRESS_BLOCK, Self::address_block(self.private_ip)),
+        ];
+        entries.extend(self.client_token.iter().map(|token| (Self::BY_CLIENT_TOKEN, token.clone())));
+        entries
     }
 }
 
 impl Instance {
     pub const BY_CLIENT_TOKEN: &'static str = "client-token";
+    /// Whether it is still there, or terminated and only remembered.
+    pub const BY_PRESENCE: &'static str = "presence";
+    pub const PRESENT: &'static str = "present";
+    pub const REMEMBERED: &'static str = "remembered";
+    /// The 256 addresses of which its own is one.
+    pub const BY_ADDRESS_BLOCK: &'static str = "address-block";
+
+    #[must_use]
+    pub fn address_block(address: Ipv4Addr) -> String {
+        let [first, second, third, _] = address.octets();
+        format!("{first}.{second}.{third}")
+    }
 }

@@ -8,7 +8,6 @@ use std::{
 };
 
 use async_trait::async_trait;
-use futures::future::join_all;
 use tokio::time::Instant;
 
 use super::{
@@ -156,19 +155,17 @@ impl Reconciler for Instances {
 impl Instances {
     /// How those are that should run and have no errand.
     async fn look_at(&self, cx: &Context, instances: &[Arc<Instance>]) -> BTreeMap<String, Inspected> {
-        let looks = instances
-            .iter()
-            .filter(|instance| instance.state == InstanceState::Running && !self.errands.is_running(&instance.id))
-            .map(|instance| async move {
-                match cx.drivers.instances.inspect(&instance.id).await {
-                    Ok(inspected) => Some((instance.id.clone(), inspected)),
-                    Err(error) => {
-                        tracing::warn!("{error}");
-                        None
-                    }
-                }
-            });
-        join_all(looks).await.into_iter().flatten().collect()
+        let mut seen = BTreeMap::new();
+        for instance in instances {
+            if instance.state != InstanceState::Running || self.errands.is_running(&instance.id) {
+                continue;
+            }
+            match cx.drivers.instances.inspect(&instance.id).await {
+                Ok(inspected) => drop(seen.insert(instance.id.clone(), inspected)),
+                Err(error) => tracing::warn!("{error}"),
+            }
+        }
+        seen
     }
 }
 

@@ -44,6 +44,8 @@ pub struct LoadBalancers {
     followed: Cursor,
     /// The plan that the proxy has, and since when.
     applied: Option<(ProxyPlan, Instant)>,
+    /// What the proxy reported when the records agreed with it.
+    agreed: Option<Vec<BackendStatus>>,
 }
 
 /// Kinds of records that no plan is made from. All others may be.
@@ -60,7 +62,8 @@ impl Reconciler for LoadBalancers {
     }
 
     async fn reconcile(&mut self, cx: &Context) -> anyhow::Result<Progress> {
-        let failure = self.apply(cx).await?;
+        let changed = cx.store.changes(&mut self.followed).touch_others(UNPLANNED);
+        let failure = self.apply(cx, changed).await?;
         // Asked after the plan was applied: an instance seen without connections then gets no new ones.
         let statuses = match &self.applied {
             Some((plan, _)) if plan.balancers.iter().any(|balancer| !balancer.backends.is_empty()) => {
@@ -75,16 +78,25 @@ impl Reconciler for LoadBalancers {
             Some(_) => Some(Vec::new()),
             None => None,
         };
+        if !changed && failure.is_none() && statuses.is_some() && statuses == self.agreed {
+            return Ok(Progress::Again(ASK_EVERY));
+        }
+        self.agreed = None;
         let (balancers, instances) = read(cx)?;
         let applied = self.applied.as_ref().map(|(plan, _)| plan);
         let view = View { balancers: &balancers, instances: &instances, applied, now: Timestamp::now() };
         let changes = decide(&view, statuses.as_deref());
-        if !changes.is_empty() {
+        let changes_nothing = changes.is_empty();
+        if !changes_nothing {
             keep(cx, changes).await?;
+        }
+        let pace = pace(&balancers, statuses.as_deref());
+        if changes_nothing && pace == Progress::Again(ASK_EVERY) {
+            self.agreed = statuses;
         }
         match failure {
             Some(failure) => Err(failure.into()),
-            None => Ok(pace(&balancers, statuses.as_deref())),
+            None => Ok(pace),
         }
     }
 }
@@ -92,8 +104,7 @@ impl Reconciler for LoadBalancers {
 impl LoadBalancers {
     /// Brings the proxy to the plan. Returns why that failed, if it failed as a whole; what a single balancer lacks is
     /// noted with it and is no failure.
-    async fn apply(&mut self, cx: &Context) -> Result<Option<DriverError>, StoreError> {
-        let changed = cx.store.changes(&mut self.followed).touch_others(UNPLANNED);
+    async fn apply(&mut self, cx: &Context, changed: bool) -> Result<Option<DriverError>, StoreError> {
         let plan = match self.plan.take().filter(|_| !changed) {
             Some(plan) => plan,
             None => cx.store.read(plan::plan)?,

@@ -87,9 +87,21 @@ pub fn decide(instances: &[Arc<Instance>], groups: &[Arc<SecurityGroup>], balanc
     }
 }
 
+/// What the network has to do with an instance: address, hardware address, groups, and whether it may be talked to.
+/// Nothing of one that is gone.
+type Wired = Option<(Ipv4Addr, String, Vec<String>, bool)>;
+
+fn wired(instance: &Instance) -> Wired {
+    let groups = || instance.security_group_ids.clone();
+    (instance.state != InstanceState::Terminated)
+        .then(|| (instance.private_ip, instance.mac_address.clone(), groups(), instance.state.is_alive()))
+}
+
 #[derive(Default)]
 struct Applied {
     followed: Cursor,
+    /// By the instance's id: what the last plan was made from.
+    known: BTreeMap<String, Wired>,
     started: Option<Instant>,
     hosts: Option<BTreeSet<Host>>,
     rules: Option<BTreeSet<AllowRule>>,
@@ -125,14 +137,22 @@ impl Wiring {
             *applied = Applied { started: Some(Instant::now()), ..Applied::default() };
         }
         let changes = cx.store.changes(&mut applied.followed);
-        if !(changes.touch::<Instance>() || changes.touch::<SecurityGroup>() || changes.touch::<LoadBalancer>()) {
-            return Ok(());
-        }
+        let others = changes.touch::<SecurityGroup>() || changes.touch::<LoadBalancer>();
         let plan = cx.store.read(|tx| {
+            // Most changes of an instance, such as its being up, are none to the network.
+            if let Some(changed) = changes.of::<Instance>().filter(|_| !others) {
+                let mut now = |id: &String| tx.get::<Instance>(id).and_then(|instance| wired(&instance));
+                let known = |id: &String| applied.known.get(id).cloned().flatten();
+                if changed.iter().all(|id| known(id) == now(id)) {
+                    return None;
+                }
+            }
             let (instances, groups, balancers) =
                 (tx.list::<Instance>(), tx.list::<SecurityGroup>(), tx.list::<LoadBalancer>());
-            decide(&instances, &groups, &balancers)
+            applied.known = instances.iter().map(|instance| (instance.id.clone(), wired(instance))).collect();
+            Some(decide(&instances, &groups, &balancers))
         })?;
+        let Some(plan) = plan else { return Ok(()) };
         if applied.balancer_addresses.as_ref() != Some(&plan.balancer_addresses) {
             network.set_balancer_addresses(&plan.balancer_addresses).await?;
             applied.balancer_addresses = Some(plan.balancer_addresses);

@@ -67,8 +67,20 @@ impl Table {
 
     /// Keys under which the index has this value, in order.
     pub(super) fn keys_by(&self, index: &str, value: &str) -> impl Iterator<Item = &str> {
-        let keys = self.index.get(index).and_then(|values| values.get(value));
-        keys.into_iter().flatten().map(String::as_str)
+        self.keys(index, value).into_iter().flatten().map(String::as_str)
+    }
+
+    pub(super) fn count_by(&self, index: &str, value: &str) -> usize {
+        self.keys(index, value).map_or(0, BTreeSet::len)
+    }
+
+    /// Whether the index has this value for the record of this key.
+    pub(super) fn has(&self, index: &str, value: &str, key: &str) -> bool {
+        self.keys(index, value).is_some_and(|keys| keys.contains(key))
+    }
+
+    fn keys(&self, index: &str, value: &str) -> Option<&BTreeSet<String>> {
+        self.index.get(index)?.get(value)
     }
 }
 

@@ -126,6 +126,8 @@ fn a_listing_shows_what_is_kept_with_what_the_transaction_has_changed() {
         assert_eq!(names(tx.list_below("b/")), ["b/1", "b/2", "b/3"]);
         assert_eq!(names(tx.find("count", "1")), ["b/2", "e"]);
         assert_eq!(names(tx.find("count", "2")), ["a", "b/1", "b/3", "f"]);
+        let counted = |tx: &mut Transaction<'_>, count: &str| tx.count::<Thing>("count", count);
+        assert_eq!((counted(tx, "1"), counted(tx, "2"), counted(tx, "3")), (2, 4, 0));
         tx.delete::<Thing>("b/3");
         assert_eq!(names(tx.list_below("b/")), ["b/1", "b/2"]);
     });

@@ -78,6 +78,10 @@ pub fn error(
     body.finish()
 }
 
+fn stands_for_itself(byte: u8) -> bool {
+    matches!(byte, b' '..=b'~') && !matches!(byte, b'<' | b'>' | b'&' | b'\'' | b'"')
+}
+
 struct Body {
     writer: Writer<Vec<u8>>,
     item: &'static str,
@@ -107,6 +111,14 @@ impl Body {
     }
 
     fn leaf(&mut self, name: &str, text: &str) {
+        // Nearly every text stands for itself; to look for what does not costs more than to write.
+        if text.bytes().all(stands_for_itself) {
+            let body = self.writer.get_mut();
+            for part in ["<", name, ">", text, "</", name, ">"] {
+                body.extend_from_slice(part.as_bytes());
+            }
+            return;
+        }
         self.open(name, None);
         // XML 1.0 has no form for most control characters; console output may hold them.
         if text.chars().any(|c| c.is_control() && !matches!(c, '\n' | '\r' | '\t')) {

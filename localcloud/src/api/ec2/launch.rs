@@ -18,7 +18,6 @@ use crate::{
         instance_type,
         key_pair::KeyPair,
         launch_template::LaunchData,
-        load_balancer::LoadBalancer,
         security_group::SecurityGroup,
         site::Site,
         tag::Tags,
@@ -34,6 +33,8 @@ pub const DEFAULT_INSTANCE_TYPE: &str = "m1.small";
 const FIRST_HOST: u16 = 10;
 /// The last: those from `.255.0` on are the load balancers'.
 const LAST_HOST: u16 = 0xfeff;
+/// Host numbers that are looked at together.
+const BLOCK: u16 = 256;
 /// User-data before base64 (<https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instancedata-add-user-data.html>).
 pub const USER_DATA_LIMIT_BYTES: usize = 16 * 1024;
 
@@ -96,7 +97,7 @@ pub fn launch(
     let volume_tags = data.tag_specifications.get("volume").cloned().unwrap_or_default();
     let mut instance_tags = data.tag_specifications.get("instance").cloned().unwrap_or_default();
     instance_tags.extend(tags.iter().map(|(key, value)| (key.clone(), value.clone())));
-    let hosts = free_hosts(tx, count as usize)?;
+    let hosts = free_hosts(tx, site, count as usize)?;
     let reservation_id = id::new("r");
     let now = Timestamp::now();
     let mut instances = Vec::with_capacity(hosts.len());
@@ -146,7 +147,7 @@ pub fn launch(
 
 /// How many more instances may be launched.
 pub fn room(tx: &mut Transaction<'_>, site: &Site) -> usize {
-    let present = tx.list::<Instance>().iter().filter(|instance| instance.state != InstanceState::Terminated).count();
+    let present = tx.count::<Instance>(Instance::BY_PRESENCE, Instance::PRESENT);
     (site.instance_limit as usize).saturating_sub(present)
 }
 
@@ -211,27 +212,46 @@ fn groups_of(tx: &mut Transaction<'_>, data: &LaunchData) -> Result<Vec<String>,
 
 /// Host numbers that nobody holds. Those of remembered, terminated instances come last: what still remembers such an
 /// address, a connection or a log, is then not misled.
-fn free_hosts(tx: &mut Transaction<'_>, count: usize) -> Result<Vec<u16>, ApiError> {
-    let host = |address: Ipv4Addr| {
-        let [_, _, third, fourth] = address.octets();
-        u16::from_be_bytes([third, fourth])
-    };
-    let mut held: HashSet<u16> = tx.list::<LoadBalancer>().iter().map(|balancer| host(balancer.address)).collect();
-    let mut remembered = BTreeSet::new();
-    for instance in tx.list::<Instance>() {
-        if instance.state == InstanceState::Terminated {
-            remembered.insert(host(instance.private_ip));
-        } else {
-            held.insert(host(instance.private_ip));
+fn free_hosts(tx: &mut Transaction<'_>, site: &Site, count: usize) -> Result<Vec<u16>, ApiError> {
+    let [first, last] = [FIRST_HOST, LAST_HOST].map(|host| host / BLOCK);
+    let mut fresh: Vec<u16> = Vec::with_capacity(count);
+    for block in first..=last {
+        if fresh.len() >= count {
+            break;
         }
+        // Most blocks are full, or empty, and nobody in them is looked at.
+        let [third, _] = (block * BLOCK).to_be_bytes();
+        let name = Instance::address_block(Ipv4Addr::new(site.subnet.0, site.subnet.1, third, 0));
+        let hosts = (block * BLOCK).max(FIRST_HOST)..=(block * BLOCK + (BLOCK - 1)).min(LAST_HOST);
+        if tx.count::<Instance>(Instance::BY_ADDRESS_BLOCK, &name) >= hosts.len() {
+            continue;
+        }
+        let neighbours = tx.find::<Instance>(Instance::BY_ADDRESS_BLOCK, &name);
+        let taken: HashSet<u16> = neighbours.iter().map(|instance| host(instance.private_ip)).collect();
+        fresh.extend(hosts.filter(|host| !taken.contains(host)));
     }
-    let fresh = (FIRST_HOST..=LAST_HOST).filter(|host| !held.contains(host) && !remembered.contains(host));
-    let again = remembered.iter().copied().filter(|host| !held.contains(host));
-    let hosts: Vec<u16> = fresh.chain(again).take(count).collect();
-    if hosts.len() < count {
+    fresh.truncate(count);
+    if fresh.len() < count {
+        fresh.extend(abandoned_hosts(tx, &fresh, count - fresh.len()));
+    }
+    if fresh.len() < count {
         return Err(ApiError::new("InsufficientFreeAddressesInSubnet", "The subnet has no free addresses left"));
     }
-    Ok(hosts)
+    Ok(fresh)
+}
+
+/// Host numbers of terminated instances, which nobody else holds by now.
+fn abandoned_hosts(tx: &mut Transaction<'_>, fresh: &[u16], count: usize) -> Vec<u16> {
+    let remembered = tx.find::<Instance>(Instance::BY_PRESENCE, Instance::REMEMBERED);
+    let present = tx.find::<Instance>(Instance::BY_PRESENCE, Instance::PRESENT);
+    let held: HashSet<u16> = present.iter().map(|instance| host(instance.private_ip)).collect();
+    let hosts: BTreeSet<u16> = remembered.iter().map(|instance| host(instance.private_ip)).collect();
+    hosts.into_iter().filter(|host| !held.contains(host) && !fresh.contains(host)).take(count).collect()
+}
+
+fn host(address: Ipv4Addr) -> u16 {
+    let [_, _, third, fourth] = address.octets();
+    u16::from_be_bytes([third, fourth])
 }
 
 #[cfg(test)]

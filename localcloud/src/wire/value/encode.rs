@@ -14,8 +14,8 @@ pub(super) struct MapSerializer {
 }
 
 impl MapSerializer {
-    fn new() -> Self {
-        Self { entries: Vec::new(), key: None }
+    fn new(length: usize) -> Self {
+        Self { entries: Vec::with_capacity(length), key: None }
     }
 
     fn push<T: Serialize + ?Sized>(&mut self, key: String, value: &T) -> Result<(), DecodeError> {
@@ -138,11 +138,11 @@ impl ser::Serializer for Serializer {
     ) -> Result<Self::SerializeTupleVariant, DecodeError> {
         Err(ser::Error::custom(format!("{name}: no codec has tuple variants")))
     }
-    fn serialize_map(self, _length: Option<usize>) -> Result<MapSerializer, DecodeError> {
-        Ok(MapSerializer::new())
+    fn serialize_map(self, length: Option<usize>) -> Result<MapSerializer, DecodeError> {
+        Ok(MapSerializer::new(length.unwrap_or(0)))
     }
-    fn serialize_struct(self, _name: &'static str, _length: usize) -> Result<MapSerializer, DecodeError> {
-        Ok(MapSerializer::new())
+    fn serialize_struct(self, _name: &'static str, length: usize) -> Result<MapSerializer, DecodeError> {
+        Ok(MapSerializer::new(length))
     }
     fn serialize_struct_variant(
         self,

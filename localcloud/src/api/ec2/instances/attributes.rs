@@ -62,7 +62,7 @@ impl Operation for DescribeInstanceAttribute {
         let instance = identifiers::instance(tx, &self.instance_id)?;
         dry_run::check(self.dry_run)?;
         let mut answer = Attribute { instance_id: instance.id.clone(), ..Attribute::default() };
-        let item = InstanceItem::new(&Surroundings::load(tx, caller.site), &instance);
+        let item = InstanceItem::new(&Surroundings::of(tx, caller.site, &[&*instance]), &instance);
         let attributes = &instance.attributes;
         let told = |value: bool| Some(Value { value });
         match self.attribute.as_str() {

@@ -47,7 +47,8 @@ pub struct Reservations {
 /// An instance beside its description: filters look at both.
 pub(super) struct Seen {
     pub(super) instance: Arc<Instance>,
-    pub(super) item: InstanceItem,
+    /// Boxed, as it is large and its list is sorted.
+    pub(super) item: Box<InstanceItem>,
 }
 
 macro_rules! columns {
@@ -102,9 +103,10 @@ pub(super) fn select(
     filters: &[Filter],
 ) -> Result<Vec<Seen>, ApiError> {
     let instances = if ids.is_empty() { tx.list::<Instance>() } else { identifiers::instances(tx, ids)? };
-    let seen = instances
-        .iter()
-        .map(|instance| Seen { instance: Arc::clone(instance), item: InstanceItem::new(surroundings, instance) });
+    let seen = instances.iter().map(|instance| Seen {
+        instance: Arc::clone(instance),
+        item: Box::new(InstanceItem::new(surroundings, instance)),
+    });
     let owner = &surroundings.site.account_id;
     let (of_owner, rest): (Vec<Filter>, Vec<Filter>) =
         filters.iter().cloned().partition(|filter| filter.name == "owner-id");
@@ -152,7 +154,7 @@ impl Operation for DescribeInstances {
             if place == reservation_set.len() {
                 reservation_set.push(Reservation::of(&surroundings, &instance.reservation_id));
             }
-            reservation_set[place].instances_set.push(item);
+            reservation_set[place].instances_set.push(*item);
         }
         Ok(Reservations { reservation_set, next_token })
     }

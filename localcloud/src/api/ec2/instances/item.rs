@@ -37,9 +37,22 @@ pub struct Surroundings<'site> {
 }
 
 impl<'site> Surroundings<'site> {
+    /// Of all instances.
     pub fn load(tx: &mut Transaction<'_>, site: &'site Site) -> Self {
+        let volumes = tx.list::<Volume>();
+        Self::with(tx, site, volumes)
+    }
+
+    /// Of these alone.
+    pub fn of(tx: &mut Transaction<'_>, site: &'site Site, instances: &[&Instance]) -> Self {
+        let volumes = instances.iter().flat_map(|instance| tx.find::<Volume>(Volume::BY_INSTANCE, &instance.id));
+        let volumes = volumes.collect();
+        Self::with(tx, site, volumes)
+    }
+
+    fn with(tx: &mut Transaction<'_>, site: &'site Site, of: Vec<Arc<Volume>>) -> Self {
         let mut volumes: BTreeMap<String, Vec<Arc<Volume>>> = BTreeMap::new();
-        for volume in tx.list::<Volume>() {
+        for volume in of {
             if let Some(attachment) = &volume.attachment {
                 volumes.entry(attachment.instance_id.clone()).or_default().push(volume);
             }

@@ -21,7 +21,7 @@ use crate::{
         error::ApiError,
         operation::{Caller, Operation},
     },
-    model::{launch_template::LaunchData, tag::Tags},
+    model::{instance::Instance, launch_template::LaunchData, tag::Tags},
     store::Transaction,
 };
 
@@ -116,8 +116,8 @@ impl Operation for RunInstances {
         let data = self.parameters().over(tx, site, base)?;
         dry_run::check(dry_run)?;
         let instances = launch(tx, site, &data, count, &Tags::new(), client_token.as_ref())?;
-        let surroundings = Surroundings::load(tx, site);
-        Ok(Reservation::new(&surroundings, &instances.iter().collect::<Vec<_>>()))
+        let instances: Vec<&Instance> = instances.iter().collect();
+        Ok(Reservation::new(&Surroundings::of(tx, site, &instances), &instances))
     }
 }
 
