@@ -73,6 +73,7 @@ pub struct CreateAutoScalingGroup {
     max_instance_lifetime: Option<u32>,
     default_instance_warmup: Option<i64>,
     context: Option<String>,
+    deletion_protection: Option<String>,
     capacity_rebalance: Option<bool>,
     desired_capacity_type: Option<String>,
 }
@@ -159,6 +160,7 @@ impl Operation for CreateAutoScalingGroup {
             suspended: Default::default(),
             default_warmup_secs: check_warmup(self.default_instance_warmup)?,
             max_lifetime_secs: check_lifetime(self.max_instance_lifetime)?,
+            deletion_protection: check_deletion_protection(self.deletion_protection)?,
             context: self.context,
             hooks,
             schedule: Vec::new(),
@@ -201,6 +203,18 @@ pub fn check_single_kind(capacity_rebalance: Option<bool>, capacity_type: Option
         None | Some("units") => Ok(()),
         Some(other) => Err(ApiError::unsupported(format!(
             "DesiredCapacityType {other} is not supported by this cloud; use units."
+        ))),
+    }
+}
+
+/// # Errors
+/// When it is none of AWS's values.
+pub fn check_deletion_protection(given: Option<String>) -> Result<Option<String>, ApiError> {
+    match given.as_deref() {
+        None | Some("none") => Ok(None),
+        Some("prevent-force-deletion" | "prevent-all-deletion") => Ok(given),
+        Some(other) => Err(ApiError::validation(format!(
+            "DeletionProtection '{other}' is not one of none, prevent-force-deletion, prevent-all-deletion"
         ))),
     }
 }

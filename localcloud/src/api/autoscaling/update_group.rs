@@ -4,8 +4,8 @@ use serde::{Deserialize, de::IgnoredAny};
 
 use super::{
     create_group::{
-        check_health_check_type, check_lifetime, check_placement, check_single_kind, check_sizes,
-        check_termination_policies, check_warmup, mixed_instances,
+        check_deletion_protection, check_health_check_type, check_lifetime, check_placement, check_single_kind,
+        check_sizes, check_termination_policies, check_warmup, mixed_instances,
     },
     find_changeable,
     launch_source::{self, LaunchTemplateSpecification},
@@ -43,6 +43,7 @@ pub struct UpdateAutoScalingGroup {
     max_instance_lifetime: Option<u32>,
     default_instance_warmup: Option<i64>,
     context: Option<String>,
+    deletion_protection: Option<String>,
     capacity_rebalance: Option<bool>,
     desired_capacity_type: Option<String>,
 }
@@ -107,6 +108,9 @@ impl Operation for UpdateAutoScalingGroup {
         }
         if self.default_instance_warmup.is_some() {
             group.default_warmup_secs = check_warmup(self.default_instance_warmup)?;
+        }
+        if self.deletion_protection.is_some() {
+            group.deletion_protection = check_deletion_protection(self.deletion_protection)?;
         }
         if self.context.is_some() {
             group.context = self.context;
