@@ -76,6 +76,7 @@ pub struct CreateAutoScalingGroup {
     deletion_protection: Option<String>,
     capacity_rebalance: Option<bool>,
     desired_capacity_type: Option<String>,
+    instance_maintenance_policy: Option<IgnoredAny>,
 }
 
 impl Operation for CreateAutoScalingGroup {
@@ -105,6 +106,7 @@ impl Operation for CreateAutoScalingGroup {
                 ),
             ));
         }
+        check_no_maintenance_policy(self.instance_maintenance_policy.is_some())?;
         check_single_kind(self.capacity_rebalance, self.desired_capacity_type.as_deref())?;
         let mut load_balancer_names = self.load_balancer_names;
         for source in self.traffic_sources {
@@ -217,6 +219,17 @@ pub fn check_deletion_protection(given: Option<String>) -> Result<Option<String>
             "DeletionProtection '{other}' is not one of none, prevent-force-deletion, prevent-all-deletion"
         ))),
     }
+}
+
+/// # Errors
+/// When one is given.
+pub fn check_no_maintenance_policy(given: bool) -> Result<(), ApiError> {
+    if given {
+        return Err(ApiError::unsupported(
+            "InstanceMaintenancePolicy is not supported by this cloud; give MinHealthyPercentage and MaxHealthyPercentage to StartInstanceRefresh.",
+        ));
+    }
+    Ok(())
 }
 
 /// A warm-up of -1 takes a former one away.

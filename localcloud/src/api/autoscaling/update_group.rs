@@ -4,8 +4,8 @@ use serde::{Deserialize, de::IgnoredAny};
 
 use super::{
     create_group::{
-        check_deletion_protection, check_health_check_type, check_lifetime, check_placement, check_single_kind,
-        check_sizes, check_termination_policies, check_warmup, mixed_instances,
+        check_deletion_protection, check_health_check_type, check_lifetime, check_no_maintenance_policy,
+        check_placement, check_single_kind, check_sizes, check_termination_policies, check_warmup, mixed_instances,
     },
     find_changeable,
     launch_source::{self, LaunchTemplateSpecification},
@@ -46,6 +46,7 @@ pub struct UpdateAutoScalingGroup {
     deletion_protection: Option<String>,
     capacity_rebalance: Option<bool>,
     desired_capacity_type: Option<String>,
+    instance_maintenance_policy: Option<IgnoredAny>,
 }
 
 impl Operation for UpdateAutoScalingGroup {
@@ -57,6 +58,7 @@ impl Operation for UpdateAutoScalingGroup {
         if self.mixed_instances_policy.is_some() {
             return Err(mixed_instances());
         }
+        check_no_maintenance_policy(self.instance_maintenance_policy.is_some())?;
         check_single_kind(self.capacity_rebalance, self.desired_capacity_type.as_deref())?;
         if self.launch_configuration_name.is_some() || self.launch_template.is_some() {
             group.launch_source = launch_source::requested(tx, self.launch_configuration_name, self.launch_template)?;

@@ -155,6 +155,7 @@ fn what_groups_can_not_do_here_is_said() {
     let update = |parameter, value| world.refused(ASG, "UpdateAutoScalingGroup", &[name, (parameter, value)]);
     assert_eq!(update("CapacityRebalance", "true"), "UnsupportedOperation");
     assert_eq!(update("DesiredCapacityType", "vcpu"), "UnsupportedOperation");
+    assert_eq!(update("InstanceMaintenancePolicy.MinHealthyPercentage", "90"), "UnsupportedOperation");
     assert_eq!(update("MaxInstanceLifetime", "3600"), "ValidationError");
     assert_eq!(update("DefaultInstanceWarmup", "9999"), "ValidationError");
     assert_eq!(world.refused(ASG, "PutWarmPool", &[name]), "UnsupportedOperation");
