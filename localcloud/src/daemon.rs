@@ -27,7 +27,7 @@ use crate::{
     },
     image::BuiltImage,
     imds,
-    metrics::Metrics,
+    metrics::{self, Metrics},
     paths::Paths,
     reconcile::{
         self,
@@ -92,16 +92,17 @@ impl LocalCloud {
         founding::found(&store, config, &paths, &parts.image)?;
         let stop = CancellationToken::new();
         let observer = Arc::new(Consoles(Arc::clone(&parts.drivers.instances)));
-        let metrics = Arc::<Metrics>::default();
-        let front = Front::new(Arc::clone(&store), api::services(), observer, Arc::clone(&metrics));
+        let samples = Arc::new(Metrics::open(&paths.metrics()));
+        let front = Front::new(Arc::clone(&store), api::services(), observer, Arc::clone(&samples));
         let cx = Context {
             store: Arc::clone(&store),
-            metrics,
+            metrics: Arc::clone(&samples),
             drivers: parts.drivers,
             paths: paths.clone(),
             config: config.clone(),
         };
         let mut tasks = runner::start(&cx, reconcile::all(), &stop);
+        tasks.spawn(metrics::keep(samples, stop.clone()));
         serve(&mut tasks, &paths.socket("api"), front.router(), &stop)?;
         serve(&mut tasks, &paths.socket("imds"), imds::router(Arc::clone(&store), paths.clone()), &stop)?;
         serve(&mut tasks, &paths.socket("admin"), status::router(cx), &stop)?;

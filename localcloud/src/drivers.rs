@@ -15,7 +15,7 @@ pub mod network;
 pub mod nspawn;
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     net::Ipv4Addr,
     path::{Path, PathBuf},
     sync::Arc,
@@ -89,6 +89,40 @@ pub enum Inspected {
     Stopped,
 }
 
+/// What was moved: bytes, in so many packets or operations.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Transfer {
+    pub bytes: u64,
+    pub count: u64,
+}
+
+/// What an instance has used. Counters only grow, and start anew with its next launch. `None` is what this machine does
+/// not count, which is not zero.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Usage {
+    pub cpu_nanos: Option<u64>,
+    /// Through its interface, as the instance sees it.
+    pub received: Option<Transfer>,
+    pub sent: Option<Transfer>,
+    /// From and to its root disk.
+    pub read: Option<Transfer>,
+    pub written: Option<Transfer>,
+}
+
+/// What was done with an open volume. Counters only grow, and start anew when it is opened again.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct VolumeUsage {
+    pub read: Transfer,
+    pub written: Transfer,
+    /// Time that all reads, all writes took together.
+    pub read_millis: u64,
+    pub write_millis: u64,
+    /// Time in which at least one operation was under way.
+    pub busy_millis: u64,
+    /// Time, multiplied by the number of operations under way.
+    pub queued_millis: u64,
+}
+
 /// Runs instances somewhere. `inspect` is the only source of truth about what runs.
 #[async_trait]
 pub trait InstanceDriver: Send + Sync {
@@ -106,6 +140,8 @@ pub trait InstanceDriver: Send + Sync {
     async fn detach(&self, id: &str, device: &str, volume_id: &str, force: bool) -> Result<()>;
     /// The newest part of the console, at most 64 KiB.
     fn console_output(&self, id: &str) -> Vec<u8>;
+    /// What those of these instances that run have used so far.
+    async fn usage(&self, ids: &BTreeSet<String>) -> Result<BTreeMap<String, Usage>>;
     /// Every instance of which something exists, running or not.
     async fn list(&self) -> Result<BTreeSet<String>>;
 }
@@ -120,6 +156,8 @@ pub trait VolumeDriver: Send + Sync {
     async fn close(&self, id: &str) -> Result<()>;
     /// Closes it and removes its bytes. Already gone is success.
     async fn delete(&self, id: &str) -> Result<()>;
+    /// What was done so far with those of these volumes that are open.
+    async fn usage(&self, ids: &BTreeSet<String>) -> Result<BTreeMap<String, VolumeUsage>>;
     async fn list(&self) -> Result<BTreeSet<String>>;
 }
 

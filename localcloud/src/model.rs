@@ -22,6 +22,10 @@ pub mod volume;
 
 /// Alarms.
 pub mod alarm;
+/// What has happened to an alarm.
+pub mod alarm_history;
+/// The rule of a composite alarm.
+pub mod alarm_rule;
 /// Groups, launch configurations, policies and activities.
 pub mod auto_scaling;
 /// Users' and roles' credentials, roles, instance profiles.

@@ -27,6 +27,12 @@ impl Paths {
         self.root.join("records.redb")
     }
 
+    /// The samples of all metrics.
+    #[must_use]
+    pub fn metrics(&self) -> PathBuf {
+        self.root.join("metrics.redb")
+    }
+
     /// Held by the daemon while it lives; two daemons on one directory would fight.
     #[must_use]
     pub fn lock(&self) -> PathBuf {

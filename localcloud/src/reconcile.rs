@@ -1,6 +1,8 @@
 //! Loops that compare the records with the world and act on the difference. Each is a pure `decide` and an async `act`;
 //! an activation takes no input, so that a lost wake-up or a killed daemon costs time and nothing else.
 
+/// Alarms follow their metrics, and act.
+pub mod alarms;
 /// Groups keep as many healthy members as they should.
 pub mod auto_scaling;
 /// Credentials: temporary ones expire, the S3 process is told of all.
@@ -11,6 +13,8 @@ pub mod errands;
 pub mod instances;
 /// Balancers and public addresses are brought to the proxy; its health reports to the records.
 pub mod load_balancers;
+/// What instances, volumes and groups do becomes metrics.
+pub mod measures;
 /// Leases and firewall rules follow instances and security groups.
 pub mod network;
 /// Runs the reconcilers: on a change of the records, and every so often.
@@ -35,6 +39,8 @@ pub fn all() -> Vec<Box<dyn Reconciler>> {
         Box::<volumes::Volumes>::default(),
         Box::<load_balancers::LoadBalancers>::default(),
         Box::<auto_scaling::AutoScaling>::default(),
+        Box::<alarms::Alarms>::default(),
         Box::<credentials::Credentials>::default(),
+        Box::<measures::Measures>::default(),
     ]
 }

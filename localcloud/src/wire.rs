@@ -2,6 +2,8 @@
 
 /// RPC-v2-CBOR bodies to and from nodes.
 pub mod cbor;
+/// Bodies that a client has compressed.
+mod compression;
 /// The HTTP front: route, verify the signature, decode, run, encode.
 pub mod front;
 /// JSON bodies to and from nodes.

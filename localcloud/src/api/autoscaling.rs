@@ -22,6 +22,7 @@ pub mod launch_configurations;
 pub mod lifecycle_actions;
 pub mod lifecycle_hooks;
 pub mod load_balancers;
+pub mod metrics_collection;
 pub mod policies;
 pub mod processes;
 pub mod scheduled_actions;
@@ -97,6 +98,9 @@ pub fn service() -> Service {
     .with::<processes::SuspendProcesses>()
     .with::<processes::ResumeProcesses>()
     .with::<processes::DescribeScalingProcessTypes>()
+    .with::<metrics_collection::EnableMetricsCollection>()
+    .with::<metrics_collection::DisableMetricsCollection>()
+    .with::<metrics_collection::DescribeMetricCollectionTypes>()
     .with::<catalogue::DescribeAutoScalingNotificationTypes>()
     .with::<catalogue::DescribeAdjustmentTypes>()
     .with::<catalogue::DescribeTerminationPolicyTypes>()
@@ -136,9 +140,8 @@ fn find_changeable(tx: &mut Transaction<'_>, name: &str) -> Result<AutoScalingGr
 
 /// The group of which an instance is a member.
 fn find_group_of(tx: &mut Transaction<'_>, instance_id: &str) -> Result<AutoScalingGroup, ApiError> {
-    let groups = tx.list::<AutoScalingGroup>();
-    let group = groups.iter().find(|group| group.members.iter().any(|member| member.instance_id == instance_id));
-    group.map(|group| AutoScalingGroup::clone(group)).ok_or_else(|| {
+    let groups = tx.find::<AutoScalingGroup>(AutoScalingGroup::BY_MEMBER, instance_id);
+    groups.first().map(|group| AutoScalingGroup::clone(group)).ok_or_else(|| {
         ApiError::validation(format!("Instance Id not found - No managed instance found for instance ID {instance_id}"))
     })
 }

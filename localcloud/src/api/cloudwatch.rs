@@ -1,11 +1,22 @@
-//! Amazon CloudWatch: alarms as records. Metrics are not there yet; their actions are refused.
+//! Amazon CloudWatch: metrics, and alarms that follow them.
 
 use super::{error::ApiError, operation::Service};
 use crate::{model::alarm::Alarm, store::Transaction, wire::xml::Dialect};
 
+pub mod alarm_metrics;
+/// What the actions on metrics have in common: metrics as they are named, times, periods, statistics.
+mod asked;
 pub mod change_alarms;
 pub mod describe_alarms;
+pub mod get_metric_data;
+pub mod get_metric_statistics;
+pub mod history;
+pub mod list_metrics;
+/// Queries of metrics and expressions, as requests carry them.
+pub mod metric_query;
+pub mod put_composite_alarm;
 pub mod put_metric_alarm;
+pub mod put_metric_data;
 pub mod tags;
 
 #[must_use]
@@ -18,18 +29,26 @@ pub fn service() -> Service {
         Some("GraniteServiceVersion20100801"),
     )
     .with::<put_metric_alarm::PutMetricAlarm>()
+    .with::<put_composite_alarm::PutCompositeAlarm>()
     .with::<describe_alarms::DescribeAlarms>()
     .with::<describe_alarms::DescribeAlarmsForMetric>()
+    .with::<history::DescribeAlarmHistory>()
     .with::<change_alarms::DeleteAlarms>()
     .with::<change_alarms::SetAlarmState>()
     .with::<change_alarms::EnableAlarmActions>()
     .with::<change_alarms::DisableAlarmActions>()
+    .with::<put_metric_data::PutMetricData>()
+    .with::<list_metrics::ListMetrics>()
+    .with::<get_metric_statistics::GetMetricStatistics>()
+    .with::<get_metric_data::GetMetricData>()
     .with::<tags::TagResource>()
     .with::<tags::UntagResource>()
     .with::<tags::ListTagsForResource>()
 }
 
-fn arn(region: &str, account_id: &str, alarm: &str) -> String {
+/// The ARN of an alarm.
+#[must_use]
+pub fn arn(region: &str, account_id: &str, alarm: &str) -> String {
     format!("arn:aws:cloudwatch:{region}:{account_id}:alarm:{alarm}")
 }
 

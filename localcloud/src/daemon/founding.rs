@@ -23,9 +23,10 @@ pub fn found(store: &Store, config: &Config, paths: &Paths, image: &BuiltImage) 
         let (subnet, public) = ((config.subnet.0, config.subnet.1), (config.public_subnet.0, config.public_subnet.1));
         let site = match tx.get::<Site>(Site::KEY) {
             // The port may be chosen anew at every start; addresses stay, as instances hold them.
-            Some(site) => Site { port: config.port, ..Site::clone(&site) },
+            Some(site) => Site::clone(&site),
             None => Site::new(subnet, public, config.port),
         };
+        let site = Site { port: config.port, instance_limit: config.instance_limit, ..site };
         tx.put(site.clone());
         ec2::found(tx, &site, image);
         let known = tx.list::<Credential>().into_iter().find(|credential| is_operators(credential));

@@ -12,7 +12,7 @@ use async_trait::async_trait;
 
 use super::{
     AllowRule, BackendStatus, DriverError, Drivers, Host, Inspected, InstanceDriver, InstanceSpec, NetworkDriver,
-    ProxyDriver, ProxyPlan, Result, VolumeDriver,
+    ProxyDriver, ProxyPlan, Result, Usage, VolumeDriver, VolumeUsage,
 };
 
 /// Whether a call that fails has done its work.
@@ -137,6 +137,7 @@ pub struct FakeInstance {
     /// Devices that the guest has mounted: their detachment is refused unless by force.
     pub mounted: BTreeSet<String>,
     pub console: Vec<u8>,
+    pub usage: Usage,
 }
 
 #[derive(Default)]
@@ -183,6 +184,11 @@ impl FakeInstances {
         self.change(id, |instance| instance.console.extend_from_slice(text.as_bytes()));
     }
 
+    /// What it has used by now.
+    pub fn set_usage(&self, id: &str, usage: Usage) {
+        self.change(id, |instance| instance.usage = usage);
+    }
+
     fn change(&self, id: &str, change: impl FnOnce(&mut FakeInstance)) {
         if let Some(instance) = lock(&self.instances).get_mut(id) {
             change(instance);
@@ -209,6 +215,7 @@ impl InstanceDriver for FakeInstances {
                 attached: BTreeMap::new(),
                 mounted: BTreeSet::new(),
                 console: b"Welcome to a fake instance!\n".to_vec(),
+                usage: Usage::default(),
             });
             instance.running = true;
             Ok(())
@@ -269,6 +276,12 @@ impl InstanceDriver for FakeInstances {
         self.get(id).map(|instance| instance.console).unwrap_or_default()
     }
 
+    async fn usage(&self, ids: &BTreeSet<String>) -> Result<BTreeMap<String, Usage>> {
+        let instances = lock(&self.instances);
+        let running = ids.iter().filter_map(|id| instances.get(id)).filter(|instance| instance.running);
+        Ok(running.map(|instance| (instance.spec.id.clone(), instance.usage)).collect())
+    }
+
     async fn list(&self) -> Result<BTreeSet<String>> {
         Ok(lock(&self.instances).keys().cloned().collect())
     }
@@ -279,6 +292,7 @@ impl InstanceDriver for FakeInstances {
 pub struct FakeVolume {
     pub size_gib: u32,
     pub open: bool,
+    pub usage: VolumeUsage,
 }
 
 #[derive(Default)]
@@ -292,13 +306,24 @@ impl FakeVolumes {
     pub fn get(&self, id: &str) -> Option<FakeVolume> {
         lock(&self.volumes).get(id).copied()
     }
+
+    /// What was done with it by now.
+    pub fn set_usage(&self, id: &str, usage: VolumeUsage) {
+        if let Some(volume) = lock(&self.volumes).get_mut(id) {
+            volume.usage = usage;
+        }
+    }
 }
 
 #[async_trait]
 impl VolumeDriver for FakeVolumes {
     async fn create(&self, id: &str, size_gib: u32) -> Result<()> {
         self.faults.call(format!("create {id}"), || {
-            lock(&self.volumes).entry(id.to_owned()).or_insert(FakeVolume { size_gib, open: false });
+            lock(&self.volumes).entry(id.to_owned()).or_insert(FakeVolume {
+                size_gib,
+                open: false,
+                usage: VolumeUsage::default(),
+            });
             Ok(())
         })
     }
@@ -328,6 +353,12 @@ impl VolumeDriver for FakeVolumes {
             lock(&self.volumes).remove(id);
             Ok(())
         })
+    }
+
+    async fn usage(&self, ids: &BTreeSet<String>) -> Result<BTreeMap<String, VolumeUsage>> {
+        let volumes = lock(&self.volumes);
+        let open = ids.iter().filter_map(|id| Some((id, volumes.get(id).filter(|volume| volume.open)?)));
+        Ok(open.map(|(id, volume)| (id.clone(), volume.usage)).collect())
     }
 
     async fn list(&self) -> Result<BTreeSet<String>> {

@@ -1,11 +1,17 @@
 //! Volumes as sparse files on loop devices. A volume is its file: whoever opens it last finds it as it was, and an
 //! open one is found again by the kernel's own list, so nothing is kept beside it.
 
-use std::{collections::BTreeSet, fs, io::ErrorKind, path::PathBuf, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    io::ErrorKind,
+    path::PathBuf,
+    time::Duration,
+};
 
 use async_trait::async_trait;
 
-use super::{DriverError, Result, VolumeDriver};
+use super::{DriverError, Result, Transfer, VolumeDriver, VolumeUsage};
 use crate::{host::loop_device, paths::Paths};
 
 /// How long the last user of a closed device may take to let it go.
@@ -74,6 +80,26 @@ impl VolumeDriver for LoopVolumes {
             Err(error) if error.kind() != ErrorKind::NotFound => Err(DriverError::new(format!("deleting {id}"), error)),
             _ => Ok(()),
         }
+    }
+
+    async fn usage(&self, ids: &BTreeSet<String>) -> Result<BTreeMap<String, VolumeUsage>> {
+        if ids.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        let files = loop_device::statistics(&self.paths.volumes());
+        let volumes = files.into_iter().filter_map(|(file, done)| {
+            let usage = VolumeUsage {
+                read: Transfer { bytes: done.read_bytes, count: done.reads },
+                written: Transfer { bytes: done.written_bytes, count: done.writes },
+                read_millis: done.read_millis,
+                write_millis: done.write_millis,
+                busy_millis: done.busy_millis,
+                queued_millis: done.queued_millis,
+            };
+            let id = file.strip_suffix(".img").filter(|id| ids.contains(*id))?;
+            Some((id.to_owned(), usage))
+        });
+        Ok(volumes.collect())
     }
 
     async fn list(&self) -> Result<BTreeSet<String>> {

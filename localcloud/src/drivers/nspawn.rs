@@ -6,9 +6,10 @@
 
 mod console;
 mod guest_device;
+mod usage;
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     fs,
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
@@ -20,7 +21,7 @@ use async_trait::async_trait;
 use rustix::process::Signal;
 
 use self::guest_device::GuestDevice;
-use super::{DriverError, Inspected, InstanceDriver, InstanceSpec, Result, network::BRIDGE};
+use super::{DriverError, Inspected, InstanceDriver, InstanceSpec, Result, Usage, network::BRIDGE};
 use crate::{
     host::{
         self, HostError,
@@ -206,6 +207,12 @@ impl InstanceDriver for NspawnDriver {
 
     fn console_output(&self, id: &str) -> Vec<u8> {
         console::newest(&self.machine(id).console())
+    }
+
+    async fn usage(&self, ids: &BTreeSet<String>) -> Result<BTreeMap<String, Usage>> {
+        let (paths, ids) = (self.paths.clone(), ids.clone());
+        let read = tokio::task::spawn_blocking(move || usage::of(&paths, &ids)).await;
+        read.map_err(|error| DriverError::new("reading what instances use", error))
     }
 
     async fn list(&self) -> Result<BTreeSet<String>> {

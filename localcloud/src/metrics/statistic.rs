@@ -40,14 +40,19 @@ impl Statistic {
             Self::Sum => Some(set.sum),
             Self::Minimum => Some(set.minimum),
             Self::Maximum => Some(set.maximum),
-            Self::Percentile(percentile) => percentile_of(&set.values, percentile),
+            Self::Percentile(percentile) => percentile_of(set, percentile),
         }
     }
 }
 
-/// The least value that is not below the given share of all values (nearest rank).
-fn percentile_of(values: &[(f64, f64)], percentile: f64) -> Option<f64> {
-    let mut sorted = values.to_vec();
+/// The least value that is not below the given share of all values (nearest rank). There is none where not all values are
+/// known, or one is negative
+/// (<https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_GetMetricStatistics.html>).
+fn percentile_of(set: &StatisticSet, percentile: f64) -> Option<f64> {
+    if set.minimum < 0.0 || !set.has_all_values() {
+        return None;
+    }
+    let mut sorted = set.values.clone();
     sorted.sort_by(|left, right| left.0.total_cmp(&right.0));
     let total: f64 = sorted.iter().map(|(_, count)| count).sum();
     let rank = (percentile / 100.0 * total).max(f64::MIN_POSITIVE);
@@ -70,5 +75,15 @@ mod tests {
         assert_eq!(Statistic::parse("p99").and_then(|p99| p99.of(&set)), Some(10.0));
         assert_eq!(Statistic::parse("p100").and_then(|p100| p100.of(&set)), Some(20.0));
         assert_eq!(Statistic::parse("p101"), None);
+    }
+
+    #[test]
+    fn there_is_no_percentile_of_sums_or_of_negative_values() {
+        let p50 = Statistic::Percentile(50.0);
+        let mut set = StatisticSet::of(5.0);
+        set.merge(&StatisticSet { count: 2.0, sum: 3.0, minimum: 1.0, maximum: 2.0, values: Vec::new() });
+        assert_eq!(p50.of(&set), None);
+        assert_eq!(Statistic::Average.of(&set), Some(8.0 / 3.0));
+        assert_eq!(p50.of(&StatisticSet::of_all([(-1.0, 1.0), (5.0, 9.0)]).expect("values")), None);
     }
 }

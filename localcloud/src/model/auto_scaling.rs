@@ -11,7 +11,7 @@ pub mod refresh;
 /// Scheduled actions.
 pub mod schedule;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -52,6 +52,9 @@ pub struct AutoScalingGroup {
     /// DeleteAutoScalingGroup was called: its members go, then it goes.
     #[serde(default)]
     pub deleting: bool,
+    /// Names of the metrics that are collected of it.
+    #[serde(default)]
+    pub enabled_metrics: BTreeSet<String>,
     /// Why its last launch failed, and when it is tried again.
     #[serde(default)]
     pub launch_trouble: Option<(String, Timestamp)>,
@@ -261,6 +264,10 @@ pub struct Activity {
 }
 
 impl AutoScalingGroup {
+    /// An instance's id.
+    pub const BY_MEMBER: &'static str = "member";
+    pub const BY_LOAD_BALANCER: &'static str = "load-balancer";
+
     /// Those that count as capacity: launching or in service.
     pub fn capacity(&self) -> impl Iterator<Item = &Member> {
         self.members.iter().filter(|member| member.lifecycle.is_capacity())
@@ -304,6 +311,11 @@ impl Record for AutoScalingGroup {
     fn key(&self) -> String {
         self.name.clone()
     }
+
+    fn indexed(&self) -> Vec<(&'static str, String)> {
+        let members = self.members.iter().map(|member| (Self::BY_MEMBER, member.instance_id.clone()));
+        members.chain(self.load_balancer_names.iter().map(|name| (Self::BY_LOAD_BALANCER, name.clone()))).collect()
+    }
 }
 
 impl Record for LaunchConfiguration {
@@ -314,11 +326,19 @@ impl Record for LaunchConfiguration {
     }
 }
 
+impl Activity {
+    /// What the keys of a group's activities begin with.
+    #[must_use]
+    pub fn keys_of(group_name: &str) -> String {
+        format!("{group_name}/")
+    }
+}
+
 impl Record for Activity {
     const KIND: &'static str = "activity";
 
     /// Sorts by group, then by time.
     fn key(&self) -> String {
-        format!("{}/{:016}/{}", self.group_name, self.start.millis(), self.id)
+        format!("{}{:016}/{}", Self::keys_of(&self.group_name), self.start.millis(), self.id)
     }
 }

@@ -101,4 +101,12 @@ impl Record for Instance {
     fn key(&self) -> String {
         self.id.clone()
     }
+
+    fn indexed(&self) -> Vec<(&'static str, String)> {
+        self.client_token.iter().map(|token| (Self::BY_CLIENT_TOKEN, token.clone())).collect()
+    }
+}
+
+impl Instance {
+    pub const BY_CLIENT_TOKEN: &'static str = "client-token";
 }

@@ -27,6 +27,11 @@ impl Timestamp {
     }
 
     #[must_use]
+    pub fn from_millis(millis: i64) -> Self {
+        Self(millis)
+    }
+
+    #[must_use]
     pub fn millis(self) -> i64 {
         self.0
     }

@@ -68,4 +68,13 @@ impl Record for Volume {
     fn key(&self) -> String {
         self.id.clone()
     }
+
+    fn indexed(&self) -> Vec<(&'static str, String)> {
+        self.attachment.iter().map(|attachment| (Self::BY_INSTANCE, attachment.instance_id.clone())).collect()
+    }
+}
+
+impl Volume {
+    /// The instance that it is attached to.
+    pub const BY_INSTANCE: &'static str = "instance";
 }

@@ -5,7 +5,7 @@ use std::{
     collections::BTreeMap,
     fs,
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::Context as _;
@@ -21,14 +21,21 @@ use crate::{
     },
     object_storage::{S3Credential, S3Credentials},
     paths::Paths,
-    store::{Store, StoreError},
+    store::{
+        Store, StoreError,
+        changes::{Changes, Cursor},
+    },
 };
 
 /// Expiry is a matter of hours; what is expired is refused anyway.
 const PERIOD: Duration = Duration::from_secs(30);
 
 #[derive(Default)]
-pub struct Credentials {}
+pub struct Credentials {
+    followed: Cursor,
+    /// When all were looked at.
+    swept: Option<Instant>,
+}
 
 #[async_trait]
 impl Reconciler for Credentials {
@@ -41,14 +48,34 @@ impl Reconciler for Credentials {
     }
 
     async fn reconcile(&mut self, cx: &Context) -> anyhow::Result<Progress> {
+        let changes = cx.store.changes(&mut self.followed);
+        let sweep = self.swept.is_none_or(|time| time.elapsed() >= PERIOD);
+        if !(sweep || changes.touch::<Credential>() || changes.touch::<Role>() || has_ended(&cx.store, &changes)?) {
+            return Ok(Progress::Settled);
+        }
+        // Set only when all is well: what fails is tried again.
+        self.swept = None;
         let (store, paths) = (Arc::clone(&cx.store), cx.paths.clone());
         tokio::task::spawn_blocking(move || {
             remove_ended(&store, Timestamp::now())?;
             write_for_s3(&store, &paths)
         })
         .await??;
+        self.swept = Some(Instant::now());
         Ok(Progress::Settled)
     }
+}
+
+/// Whether an instance has ended.
+fn has_ended(store: &Store, changes: &Changes) -> Result<bool, StoreError> {
+    let Some(changed) = changes.of::<Instance>() else { return Ok(true) };
+    if changed.is_empty() {
+        return Ok(false);
+    }
+    store.read(|tx| {
+        let mut states = changed.iter().map(|id| tx.get::<Instance>(id).map(|instance| instance.state));
+        states.any(|state| state.is_none_or(|state| state == InstanceState::Terminated))
+    })
 }
 
 fn remove_ended(store: &Store, now: Timestamp) -> Result<(), StoreError> {

@@ -23,7 +23,7 @@ use crate::{
         time::Timestamp,
         volume::{Attachment, AttachmentState, Volume, VolumeState},
     },
-    store::StoreError,
+    store::{StoreError, changes::Cursor},
 };
 
 /// How often it is made sure that a guest has its devices: one that reboots by itself loses them.
@@ -84,6 +84,11 @@ pub struct Volumes {
     /// Strays that were closed and named.
     strays: BTreeSet<String>,
     looked_for_strays: bool,
+    /// When all were looked at.
+    swept: Option<Instant>,
+    followed: Cursor,
+    /// Those that the last pass left with something under way.
+    unsettled: BTreeSet<String>,
 }
 
 #[async_trait]
@@ -102,21 +107,47 @@ impl Reconciler for Volumes {
             self.looked_for_strays = true;
             self.close_strays(cx).await?;
         }
-        let (volumes, instances) = cx.store.read(|tx| (tx.list::<Volume>(), tx.list::<Instance>()))?;
-        for volume in &volumes {
-            let instance = volume
-                .attachment
-                .as_ref()
-                .and_then(|attachment| instances.iter().find(|instance| instance.id == attachment.instance_id));
-            let assured = instance.is_some_and(|instance| self.is_assured(&volume.id, instance));
-            if let Some(step) = decide(volume, instance.map(|instance| &**instance), assured) {
+        let sweep = self.swept.is_none_or(|time| time.elapsed() >= ASSURE_EVERY);
+        let changes = cx.store.changes(&mut self.followed);
+        let changed = changes.of::<Volume>().zip(changes.of::<Instance>()).filter(|_| !sweep);
+        let unsettled = std::mem::take(&mut self.unsettled);
+        if changed.is_none() {
+            self.swept = Some(Instant::now());
+        }
+        // Between two sweeps only those are looked at that have changed, whose instance has, or with which something is
+        // under way.
+        let volumes: Vec<(Arc<Volume>, Option<Arc<Instance>>)> = cx.store.read(|tx| {
+            let volumes = match &changed {
+                None => tx.list::<Volume>(),
+                Some((volumes, instances)) => {
+                    let mut ids: BTreeSet<String> = volumes.union(&unsettled).cloned().collect();
+                    for instance_id in instances {
+                        let attached = tx.find::<Volume>(Volume::BY_INSTANCE, instance_id);
+                        ids.extend(attached.iter().map(|volume| volume.id.clone()));
+                    }
+                    ids.iter().filter_map(|id| tx.get(id)).collect()
+                }
+            };
+            let with_instance = |volume: Arc<Volume>| {
+                let attachment = volume.attachment.as_ref();
+                let instance = attachment.and_then(|attachment| tx.get::<Instance>(&attachment.instance_id));
+                (volume, instance)
+            };
+            volumes.into_iter().map(with_instance).collect()
+        })?;
+        for (volume, instance) in &volumes {
+            let assured = instance.as_ref().is_some_and(|instance| self.is_assured(&volume.id, instance));
+            if let Some(step) = decide(volume, instance.as_deref(), assured) {
                 let (cx, assured) = (cx.clone(), Arc::clone(&self.assured));
-                let (volume, instance) = (Arc::clone(volume), instance.cloned());
+                let (volume, instance) = (Arc::clone(volume), instance.clone());
                 let id = volume.id.clone();
                 self.errands.start(&id, step, move |failures| carry_out(cx, assured, volume, instance, step, failures));
             }
         }
-        self.errands.keep(&volumes.iter().map(|volume| volume.id.as_str()).collect());
+        if changed.is_none() {
+            self.errands.keep(&volumes.iter().map(|(volume, _)| volume.id.as_str()).collect());
+        }
+        self.unsettled = self.errands.unsettled();
         Ok(self.errands.progress())
     }
 }

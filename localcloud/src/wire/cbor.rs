@@ -72,7 +72,7 @@ fn encode(node: &Node) -> Value {
         Node::Text(text) => Value::Text(text.clone()),
         Node::Blob(bytes) => Value::Bytes(bytes.clone()),
         Node::List(items) => Value::Array(items.iter().map(encode).collect()),
-        Node::Map(entries) => {
+        Node::Map(entries) | Node::Dictionary(entries) => {
             Value::Map(entries.iter().map(|(key, value)| (Value::Text(key.clone()), encode(value))).collect())
         }
     }

@@ -1,6 +1,6 @@
 //! The HTTP front: which service, whose signature, which codec; then decode, run, encode. One request is one transaction.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 
 use axum::{
     Router,
@@ -11,7 +11,7 @@ use axum::{
 };
 
 use super::{
-    cbor, json, query,
+    cbor, compression, json, query,
     sigv4::{self, AuthError},
     value::{DecodeError, Node},
     xml::{self, Dialect},
@@ -100,11 +100,16 @@ impl Request<'_> {
         self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
     }
 
+    /// The body without its compression. The signature is of the compressed one.
+    fn content(&self) -> Result<Cow<'_, [u8]>, DecodeError> {
+        compression::unpack(self.header("content-encoding"), self.body, BODY_LIMIT_BYTES)
+    }
+
     /// Parameters of a query request: those of the URL and those of the form.
-    fn parameters(&self) -> Vec<(String, String)> {
+    fn parameters(&self, content: &[u8]) -> Vec<(String, String)> {
         let mut pairs = sigv4::parse_query(self.uri.query().unwrap_or_default());
         if self.method == Method::POST && self.header("content-type").starts_with("application/x-www-form-urlencoded") {
-            pairs.extend(sigv4::parse_query(std::str::from_utf8(self.body).unwrap_or_default()));
+            pairs.extend(sigv4::parse_query(std::str::from_utf8(content).unwrap_or_default()));
         }
         pairs
     }
@@ -125,17 +130,21 @@ impl Front {
             let text = "There is no service at this path; see /services/{compute,AutoScaling,LoadBalancing,CloudWatch,Euare,Tokens}.\n";
             return respond(404, "text/plain", text.into(), request.request_id);
         };
+        let content = request.content();
         let (codec, decoded) = match (rpc_path, target) {
             (Some(rest), _) if service.rpc_name.is_some() => (
                 Codec::Cbor,
-                cbor::to_node(request.body).map(|node| (rest.rsplit('/').next().unwrap_or_default().to_owned(), node)),
+                content
+                    .and_then(|content| cbor::to_node(&content))
+                    .map(|node| (rest.rsplit('/').next().unwrap_or_default().to_owned(), node)),
             ),
             (_, target) if !target.is_empty() && service.rpc_name.is_some() => (
                 Codec::Json,
-                json::to_node(request.body)
+                content
+                    .and_then(|content| json::to_node(&content))
                     .map(|node| (target.rsplit('.').next().unwrap_or_default().to_owned(), node)),
             ),
-            _ => (Codec::Query, decode_query(request.parameters())),
+            _ => (Codec::Query, content.and_then(|content| decode_query(request.parameters(&content)))),
         };
         let action = decoded.as_ref().map(|(action, _)| action.clone()).unwrap_or_default();
         let outcome = self.authenticate(request, service).and_then(|credential| {

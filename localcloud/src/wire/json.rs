@@ -46,7 +46,7 @@ fn encode(node: &Node) -> Value {
         Node::Text(text) => Value::from(text.as_str()),
         Node::Blob(bytes) => Value::from(base64::engine::general_purpose::STANDARD.encode(bytes)),
         Node::List(items) => Value::Array(items.iter().map(encode).collect()),
-        Node::Map(entries) => {
+        Node::Map(entries) | Node::Dictionary(entries) => {
             Value::Object(entries.iter().map(|(key, value)| (key.clone(), encode(value))).collect::<Map<_, _>>())
         }
     }

@@ -6,13 +6,24 @@ mod decode;
 /// Outputs to trees.
 mod encode;
 
+use std::collections::BTreeMap;
+
 use serde::{
+    Serialize,
     de::{self, DeserializeOwned},
-    ser::{self, Serialize},
+    ser,
 };
 
 /// Name under which [`crate::model::time::Timestamp`] serialises, so that each codec can write its own form.
 pub const TIMESTAMP: &str = "$timestamp";
+
+/// Name under which [`Dictionary`] serialises.
+const DICTIONARY: &str = "$dictionary";
+
+/// A map whose keys are data, as an answer's field.
+#[derive(Debug, Serialize)]
+#[serde(rename = "$dictionary")]
+pub struct Dictionary<T>(pub BTreeMap<String, T>);
 
 /// One value of a request or an answer.
 #[derive(Debug, Clone, PartialEq)]
@@ -28,6 +39,8 @@ pub enum Node {
     List(Vec<Node>),
     /// Ordered as written.
     Map(Vec<(String, Node)>),
+    /// A map whose keys are data, where a structure's are names. Only XML tells them apart.
+    Dictionary(Vec<(String, Node)>),
 }
 
 impl Node {
@@ -45,7 +58,7 @@ impl Node {
             Self::Blob(_) => "bytes",
             Self::Timestamp(_) => "a time",
             Self::List(_) => "a list",
-            Self::Map(_) => "a structure",
+            Self::Map(_) | Self::Dictionary(_) => "a structure",
         }
     }
 }

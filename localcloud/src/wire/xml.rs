@@ -142,6 +142,17 @@ impl Body {
                 self.fields(node);
                 self.close(name);
             }
+            // <https://smithy.io/2.0/aws/protocols/aws-query-protocol.html>
+            Node::Dictionary(entries) => {
+                self.open(name, None);
+                for (key, value) in entries {
+                    self.open("entry", None);
+                    self.leaf("key", key);
+                    self.element("value", value);
+                    self.close("entry");
+                }
+                self.close(name);
+            }
         }
     }
 

@@ -107,5 +107,5 @@ fn an_alarm_that_could_not_be_evaluated_is_refused() {
     }
     let unknown = [("AlarmName", "nobody"), ("StateValue", "OK"), ("StateReason", "x")];
     assert_eq!(world.refused(CLOUDWATCH, "SetAlarmState", &unknown), "ResourceNotFound");
-    assert_eq!(world.refused(CLOUDWATCH, "PutMetricData", &[]), "InvalidAction");
+    assert_eq!(world.refused(CLOUDWATCH, "PutDashboard", &[]), "InvalidAction");
 }

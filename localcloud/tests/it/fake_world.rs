@@ -20,6 +20,7 @@ use localcloud::{
         fake::{FakeCloud, FakeProxy},
     },
     image::BuiltImage,
+    metrics::Metrics,
     model::{site::Site, time::Timestamp},
     paths::Paths,
     reconcile::{
@@ -54,6 +55,7 @@ impl FakeWorld {
             port: 8773,
             subnet: Prefix(10, 77),
             public_subnet: Prefix(127, 77),
+            instance_limit: 40,
         };
         let paths = Paths::new(dir.path());
         let store = Arc::new(Store::open(&paths.records()).unwrap());
@@ -117,6 +119,20 @@ impl FakeWorld {
         }
     }
 
+    /// What its reconcilers work with.
+    pub(crate) fn context(&self) -> &Context {
+        &self.cx
+    }
+
+    /// Leaves a reconciler out: a test that chooses the time drives it by itself.
+    pub(crate) fn leave_out(&mut self, name: &str) {
+        self.reconcilers.retain(|reconciler| reconciler.name() != name);
+    }
+
+    pub(crate) fn metrics(&self) -> &Metrics {
+        &self.cx.metrics
+    }
+
     /// Each reconciler looks once.
     pub(crate) async fn pass(&mut self) {
         for reconciler in &mut self.reconcilers {
@@ -175,6 +191,11 @@ impl Answer {
             Node::Timestamp(seconds) => Some(Timestamp::from_seconds(*seconds).to_string()),
             other => panic!("{path} is {other:?}"),
         }
+    }
+
+    /// All of it.
+    pub(crate) fn tree(&self) -> &Node {
+        &self.0
     }
 
     pub(crate) fn text(&self, path: &str) -> String {

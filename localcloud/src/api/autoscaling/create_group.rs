@@ -149,6 +149,7 @@ impl Operation for CreateAutoScalingGroup {
             tags,
             members: Vec::new(),
             deleting: false,
+            enabled_metrics: Default::default(),
             launch_trouble: None,
             last_scaled: None,
             last_cooldown_secs: 0,

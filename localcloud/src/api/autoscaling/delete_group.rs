@@ -91,10 +91,10 @@ impl Operation for DeleteAutoScalingGroup {
 /// Removes a group that has no members, with its policies, the alarms that these made, and activities. Alarms of users that
 /// point at its policies stay, as they do on AWS.
 pub fn remove(tx: &mut Transaction<'_>, name: &str) {
-    for policy in tx.list::<ScalingPolicy>().iter().filter(|policy| policy.group_name == name) {
-        policies::remove(tx, policy);
+    for policy in tx.list_below::<ScalingPolicy>(&ScalingPolicy::key_of(name, "")) {
+        policies::remove(tx, &policy);
     }
-    for activity in tx.list::<Activity>().iter().filter(|activity| activity.group_name == name) {
+    for activity in tx.list_below::<Activity>(&Activity::keys_of(name)) {
         tx.delete::<Activity>(&activity.key());
     }
     tx.delete::<AutoScalingGroup>(name);

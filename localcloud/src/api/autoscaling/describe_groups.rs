@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     filters::Filter,
     launch_source::{self, LaunchTemplateSpecification},
+    metrics_collection::EnabledMetric,
     page_size,
     tags::TagDescription,
     traffic_sources::TrafficSource,
@@ -65,7 +66,7 @@ struct GroupDescription {
     suspended_processes: Vec<SuspendedProcess>,
     #[serde(rename = "VPCZoneIdentifier")]
     vpc_zone_identifier: String,
-    enabled_metrics: Vec<String>,
+    enabled_metrics: Vec<EnabledMetric>,
     status: Option<&'static str>,
     tags: Vec<TagDescription>,
     termination_policies: Vec<String>,
@@ -184,7 +185,7 @@ fn describe(tx: &mut Transaction<'_>, group: &AutoScalingGroup, zone: &str, with
             })
             .collect(),
         vpc_zone_identifier: group.subnets.join(","),
-        enabled_metrics: Vec::new(),
+        enabled_metrics: group.enabled_metrics.iter().map(|name| EnabledMetric::of(name)).collect(),
         status: group.deleting.then_some("Delete in progress"),
         tags: group.tags.iter().map(|tag| TagDescription::of(&group.name, tag)).collect(),
         termination_policies: group.termination_policies.clone(),

@@ -49,8 +49,7 @@ pub fn record(tx: &mut Transaction<'_>, activity: Activity) {
     use crate::store::Record as _;
     let group_name = activity.group_name.clone();
     tx.put(activity);
-    let mut of_group = tx.list::<Activity>();
-    of_group.retain(|known| known.group_name == group_name);
+    let of_group = tx.list_below::<Activity>(&Activity::keys_of(&group_name));
     let surplus = of_group.len().saturating_sub(REMEMBERED_ACTIVITIES);
     for old in of_group.iter().filter(|known| known.end.is_some()).take(surplus) {
         tx.delete::<Activity>(&old.key());
@@ -65,8 +64,9 @@ pub fn change_activity(
     change: impl FnOnce(&mut Activity),
 ) -> Option<Activity> {
     let activity_id = activity_id?;
-    let activities = tx.list::<Activity>();
-    let found = activities.iter().find(|known| known.group_name == group_name && known.id == activity_id)?;
+    let activities = tx.list_below::<Activity>(&Activity::keys_of(group_name));
+    // What is changed is mostly new.
+    let found = activities.iter().rev().find(|known| known.id == activity_id)?;
     let mut activity = Activity::clone(found);
     if activity.end.is_some() {
         return None;

@@ -5,7 +5,9 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    STATISTICS, check_one_of,
+    STATISTICS, alarm_metrics, check_one_of,
+    history::{self, Change},
+    metric_query::MetricDataQuery,
     tags::{Tag, checked},
 };
 use crate::{
@@ -13,14 +15,20 @@ use crate::{
         error::ApiError,
         operation::{Caller, Done, Operation},
     },
-    model::{alarm::Alarm, time::Timestamp},
+    metrics::statistic::Statistic,
+    model::{
+        alarm::{Alarm, MetricQuery, WarmUp, instance_action},
+        time::Timestamp,
+    },
     store::Transaction,
 };
 
 const COMPARISONS: &[&str] =
     &["GreaterThanOrEqualToThreshold", "GreaterThanThreshold", "LessThanThreshold", "LessThanOrEqualToThreshold"];
+const ANOMALY_COMPARISONS: &[&str] =
+    &["LessThanLowerOrGreaterThanUpperThreshold", "LessThanLowerThreshold", "GreaterThanUpperThreshold"];
 const MISSING_DATA: &[&str] = &["breaching", "notBreaching", "ignore", "missing"];
-const UNITS: &[&str] = &[
+pub(super) const UNITS: &[&str] = &[
     "Seconds",
     "Microseconds",
     "Milliseconds",
@@ -54,11 +62,20 @@ const DAY_SECS: u64 = 86_400;
 const MOST_ACTIONS: usize = 5;
 const MOST_DIMENSIONS: usize = 30;
 
+const LOW_SAMPLES: &[&str] = &["evaluate", "ignore"];
+const LONGEST_WARM_UP_MINUTES: u32 = 2880;
+
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(rename_all = "PascalCase", deny_unknown_fields)]
 pub struct Dimension {
     pub name: String,
     pub value: String,
+}
+
+impl From<&(String, String)> for Dimension {
+    fn from((name, value): &(String, String)) -> Self {
+        Self { name: name.clone(), value: value.clone() }
+    }
 }
 
 #[derive(Deserialize)]
@@ -84,117 +101,214 @@ pub struct PutMetricAlarm {
     evaluation_periods: Option<u32>,
     datapoints_to_alarm: Option<u32>,
     threshold: Option<f64>,
-    comparison_operator: String,
+    comparison_operator: Option<String>,
     treat_missing_data: Option<String>,
+    evaluate_low_sample_count_percentile: Option<String>,
+    #[serde(default)]
+    metrics: Vec<MetricDataQuery>,
     #[serde(default)]
     tags: Vec<Tag>,
+    warm_up_configuration: Option<WarmUpConfiguration>,
+    evaluation_window: Option<EvaluationWindow>,
+    threshold_metric_id: Option<String>,
+    evaluation_criteria: Option<serde::de::IgnoredAny>,
+    evaluation_interval: Option<serde::de::IgnoredAny>,
+    action_configuration: Option<serde::de::IgnoredAny>,
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
+pub struct WarmUpConfiguration {
+    pub warm_up_period_duration_in_minutes: u32,
+    pub only_start_evaluating_after_warm_up_period_ends: Option<bool>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
+pub struct EvaluationWindow {
+    #[serde(rename = "SlidingWindow")]
+    _sliding_window: Option<serde::de::IgnoredAny>,
+    wall_clock_window: Option<serde::de::IgnoredAny>,
 }
 
 impl Operation for PutMetricAlarm {
     const ACTION: &'static str = "PutMetricAlarm";
     type Output = Done;
 
-    fn run(self, tx: &mut Transaction<'_>, _caller: &Caller<'_>) -> Result<Done, ApiError> {
-        self.check()?;
+    fn run(mut self, tx: &mut Transaction<'_>, caller: &Caller<'_>) -> Result<Done, ApiError> {
         let now = Timestamp::now();
+        let metrics = alarm_metrics::checked(std::mem::take(&mut self.metrics), &caller.account_id)?;
+        self.check(&metrics)?;
         let existing = tx.get::<Alarm>(&self.alarm_name);
-        // Replacing an alarm keeps its state and its tags.
-        let (state, state_reason, state_updated) = match &existing {
-            Some(alarm) => (alarm.state.clone(), alarm.state_reason.clone(), alarm.state_updated),
-            None => ("INSUFFICIENT_DATA".to_owned(), "Unchecked: Initial alarm creation".to_owned(), now),
-        };
-        let tags = match &existing {
-            Some(alarm) => alarm.tags.clone(),
-            None => checked(self.tags)?,
-        };
+        if existing.as_ref().is_some_and(|alarm| alarm.rule.is_some()) {
+            return Err(ApiError::validation(format!("A composite alarm has the name {} already", self.alarm_name)));
+        }
+        let period_secs = self.period_of(&metrics);
         let required = |name: &str| ApiError::missing_parameter(name);
-        tx.put(Alarm {
-            name: self.alarm_name,
+        let alarm = Alarm {
             description: self.alarm_description,
             actions_enabled: self.actions_enabled.unwrap_or(true),
             ok_actions: self.ok_actions,
             alarm_actions: self.alarm_actions,
             insufficient_data_actions: self.insufficient_data_actions,
-            state,
-            state_reason,
-            state_updated,
-            updated: now,
-            metric_name: self.metric_name.ok_or_else(|| required("MetricName"))?,
-            namespace: self.namespace.ok_or_else(|| required("Namespace"))?,
+            metric_name: self.metric_name.unwrap_or_default(),
+            namespace: self.namespace.unwrap_or_default(),
             statistic: self.statistic,
             extended_statistic: self.extended_statistic,
             dimensions: self.dimensions.into_iter().map(|dimension| (dimension.name, dimension.value)).collect(),
-            period_secs: self.period.ok_or_else(|| required("Period"))?,
+            period_secs,
             unit: self.unit,
             evaluation_periods: self.evaluation_periods.ok_or_else(|| required("EvaluationPeriods"))?,
             datapoints_to_alarm: self.datapoints_to_alarm,
             threshold: self.threshold.ok_or_else(|| required("Threshold"))?,
-            comparison_operator: self.comparison_operator,
+            comparison_operator: self.comparison_operator.ok_or_else(|| required("ComparisonOperator"))?,
             treat_missing_data: self.treat_missing_data,
-            tags,
-        });
+            low_sample_percentile: self.evaluate_low_sample_count_percentile,
+            warm_up: warm_up(self.warm_up_configuration, existing.as_deref(), now)?,
+            metrics,
+            ..Alarm::new(self.alarm_name, now)
+        };
+        let (alarm, change) = match existing {
+            Some(existing) => (alarm.replacing(&existing), Change::Update),
+            None => (Alarm { tags: checked(self.tags)?, ..alarm }, Change::Create),
+        };
+        history::configuration(tx, &alarm, change, now);
+        tx.put(alarm);
         Ok(Done {})
     }
 }
 
+/// A warm-up that is over is not begun again by another length
+/// (<https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_WarmUpConfiguration.html>).
+fn warm_up(
+    wanted: Option<WarmUpConfiguration>,
+    existing: Option<&Alarm>,
+    now: Timestamp,
+) -> Result<Option<WarmUp>, ApiError> {
+    let Some(wanted) = wanted else { return Ok(None) };
+    let minutes = wanted.warm_up_period_duration_in_minutes;
+    if !(1..=LONGEST_WARM_UP_MINUTES).contains(&minutes) {
+        return Err(ApiError::validation(format!(
+            "WarmUpPeriodDurationInMinutes {minutes} is not between 1 and {LONGEST_WARM_UP_MINUTES}"
+        )));
+    }
+    let over = existing.and_then(|alarm| alarm.warm_up.as_ref()).map(|known| known.ends).filter(|ends| *ends <= now);
+    Ok(Some(WarmUp {
+        minutes,
+        whole: wanted.only_start_evaluating_after_warm_up_period_ends.unwrap_or(false),
+        ends: over.unwrap_or_else(|| now.plus_secs(i64::from(minutes) * 60)),
+    }))
+}
+
 impl PutMetricAlarm {
-    fn check(&self) -> Result<(), ApiError> {
-        let length = |parameter: &str, value: &str, most: usize| {
-            if value.is_empty() || value.chars().count() > most {
-                return Err(ApiError::validation(format!("{parameter} must have 1 to {most} characters")));
-            }
-            Ok(())
-        };
-        length("AlarmName", &self.alarm_name, 255)?;
-        let (Some(metric_name), Some(namespace)) = (&self.metric_name, &self.namespace) else {
-            return Err(ApiError::validation(
-                "MetricName and Namespace must be specified; alarms on expressions are not supported by this cloud",
-            ));
-        };
-        length("MetricName", metric_name, 255)?;
-        length("Namespace", namespace, 255)?;
-        check_one_of("comparisonOperator", &self.comparison_operator, COMPARISONS)?;
-        match (&self.statistic, &self.extended_statistic) {
-            (Some(statistic), None) => check_one_of("statistic", statistic, STATISTICS)?,
-            (None, Some(extended)) => check_percentile(extended)?,
-            _ => return Err(ApiError::validation("Exactly one of Statistic and ExtendedStatistic must be specified")),
+    fn check(&self, metrics: &[MetricQuery]) -> Result<(), ApiError> {
+        check_length("AlarmName", &self.alarm_name, 255)?;
+        if self.alarm_name.chars().any(|letter| letter.is_ascii_control()) {
+            return Err(ApiError::validation("AlarmName must not contain control characters"));
         }
-        if let Some(unit) = &self.unit {
-            check_one_of("unit", unit, UNITS)?;
+        if self.alarm_description.as_ref().is_some_and(|description| description.chars().count() > 1024) {
+            return Err(ApiError::validation("AlarmDescription must have 1024 characters at most"));
         }
+        self.check_supported()?;
+        if metrics.is_empty() {
+            self.check_metric()?
+        } else {
+            self.check_math()?
+        }
+        let operator =
+            self.comparison_operator.as_deref().ok_or_else(|| ApiError::missing_parameter("ComparisonOperator"))?;
+        if ANOMALY_COMPARISONS.contains(&operator) {
+            return Err(anomaly_detection());
+        }
+        check_one_of("comparisonOperator", operator, COMPARISONS)?;
         if let Some(treatment) = &self.treat_missing_data {
             check_one_of("treatMissingData", treatment, MISSING_DATA)?;
         }
-        self.check_periods()?;
+        if let Some(choice) = &self.evaluate_low_sample_count_percentile {
+            check_one_of("evaluateLowSampleCountPercentile", choice, LOW_SAMPLES)?;
+        }
+        self.check_periods(self.period_of(metrics))?;
         if !self.threshold.is_some_and(f64::is_finite) {
             return Err(ApiError::validation("Threshold must be specified, and be a number"));
         }
-        let names: BTreeSet<&str> = self.dimensions.iter().map(|dimension| dimension.name.as_str()).collect();
-        if self.dimensions.len() > MOST_DIMENSIONS || names.len() < self.dimensions.len() {
-            return Err(ApiError::invalid_parameter_value(format!(
-                "Dimensions must have different names, and be {MOST_DIMENSIONS} at most"
-            )));
-        }
         for actions in [&self.ok_actions, &self.alarm_actions, &self.insufficient_data_actions] {
-            if actions.len() > MOST_ACTIONS {
+            check_actions(actions)?;
+            let names_instance = self.dimensions.iter().any(|dimension| dimension.name == "InstanceId");
+            if let Some(action) = actions.iter().find(|action| instance_action(action).is_some() && !names_instance) {
                 return Err(ApiError::validation(format!(
-                    "An alarm may have {MOST_ACTIONS} actions per state at most"
+                    "The action {action} needs a metric with the dimension InstanceId"
                 )));
-            }
-            if let Some(action) = actions.iter().find(|action| !action.starts_with("arn:")) {
-                return Err(ApiError::validation(format!("Invalid arn syntax: {action}")));
             }
         }
         Ok(())
     }
 
-    fn check_periods(&self) -> Result<(), ApiError> {
-        let (Some(period), Some(periods)) = (self.period, self.evaluation_periods) else {
+    /// An expression is as coarse as the coarsest metric in it.
+    fn period_of(&self, metrics: &[MetricQuery]) -> u32 {
+        self.period.or_else(|| metrics.iter().filter_map(MetricQuery::period_secs).max()).unwrap_or(60)
+    }
+
+    /// What AWS has and this cloud has not.
+    fn check_supported(&self) -> Result<(), ApiError> {
+        if self.threshold_metric_id.is_some() {
+            return Err(anomaly_detection());
+        }
+        if self.evaluation_criteria.is_some() || self.evaluation_interval.is_some() {
+            return Err(ApiError::unsupported("Alarms on PromQL queries are not supported by this cloud."));
+        }
+        if self.action_configuration.is_some() {
+            return Err(ApiError::unsupported(
+                "ActionConfiguration is not supported: this cloud has no SNS and Lambda to which an alarm's tags could go.",
+            ));
+        }
+        if self.evaluation_window.as_ref().is_some_and(|window| window.wall_clock_window.is_some()) {
+            return Err(ApiError::unsupported(
+                "WallClockWindow is not supported by this cloud; its alarms have sliding windows.",
+            ));
+        }
+        Ok(())
+    }
+
+    fn check_metric(&self) -> Result<(), ApiError> {
+        let (Some(metric_name), Some(namespace)) = (&self.metric_name, &self.namespace) else {
+            return Err(ApiError::validation("Either MetricName and Namespace or Metrics must be specified"));
+        };
+        check_length("MetricName", metric_name, 255)?;
+        check_length("Namespace", namespace, 255)?;
+        match (&self.statistic, &self.extended_statistic) {
+            (Some(statistic), None) => check_one_of("statistic", statistic, STATISTICS)?,
+            (None, Some(extended)) => check_extended(extended)?,
+            _ => return Err(ApiError::validation("Exactly one of Statistic and ExtendedStatistic must be specified")),
+        }
+        if let Some(unit) = &self.unit {
+            check_one_of("unit", unit, UNITS)?;
+        }
+        check_period(
+            self.period.ok_or_else(|| ApiError::validation("Period and EvaluationPeriods must be specified"))?,
+        )?;
+        check_dimensions(&self.dimensions)
+    }
+
+    fn check_math(&self) -> Result<(), ApiError> {
+        let has_metric = self.metric_name.is_some()
+            || self.namespace.is_some()
+            || !self.dimensions.is_empty()
+            || self.period.is_some()
+            || self.unit.is_some()
+            || self.statistic.is_some()
+            || self.extended_statistic.is_some();
+        if has_metric {
+            return Err(ApiError::validation(
+                "Metrics cannot be specified together with MetricName, Namespace, Dimensions, Period, Unit, Statistic or ExtendedStatistic",
+            ));
+        }
+        Ok(())
+    }
+
+    fn check_periods(&self, period: u32) -> Result<(), ApiError> {
+        let Some(periods) = self.evaluation_periods else {
             return Err(ApiError::validation("Period and EvaluationPeriods must be specified"));
         };
-        if !(matches!(period, 10 | 20 | 30) || period >= 60 && period.is_multiple_of(60)) {
-            return Err(ApiError::validation(format!("Period {period} must be 10, 20, 30 or a multiple of 60")));
-        }
         if periods == 0 {
             return Err(ApiError::validation("EvaluationPeriods must be 1 or more"));
         }
@@ -213,10 +327,47 @@ impl PutMetricAlarm {
     }
 }
 
-/// `p0` to `p100`, with decimals.
-fn check_percentile(extended: &str) -> Result<(), ApiError> {
-    let percentile = extended.strip_prefix('p').and_then(|number| number.parse::<f64>().ok());
-    if percentile.is_some_and(|number| (0.0..=100.0).contains(&number)) {
+fn anomaly_detection() -> ApiError {
+    ApiError::unsupported("Alarms on anomaly detection are not supported by this cloud; use a Threshold.")
+}
+
+pub fn check_length(parameter: &str, value: &str, most: usize) -> Result<(), ApiError> {
+    if value.is_empty() || value.chars().count() > most {
+        return Err(ApiError::validation(format!("{parameter} must have 1 to {most} characters")));
+    }
+    Ok(())
+}
+
+pub fn check_period(period: u32) -> Result<(), ApiError> {
+    if matches!(period, 10 | 20 | 30) || period >= 60 && period.is_multiple_of(60) {
+        return Ok(());
+    }
+    Err(ApiError::validation(format!("Period {period} must be 10, 20, 30 or a multiple of 60")))
+}
+
+pub fn check_dimensions(dimensions: &[Dimension]) -> Result<(), ApiError> {
+    let names: BTreeSet<&str> = dimensions.iter().map(|dimension| dimension.name.as_str()).collect();
+    if dimensions.len() > MOST_DIMENSIONS || names.len() < dimensions.len() {
+        return Err(ApiError::invalid_parameter_value(format!(
+            "Dimensions must have different names, and be {MOST_DIMENSIONS} at most"
+        )));
+    }
+    Ok(())
+}
+
+pub fn check_actions(actions: &[String]) -> Result<(), ApiError> {
+    if actions.len() > MOST_ACTIONS {
+        return Err(ApiError::validation(format!("An alarm may have {MOST_ACTIONS} actions per state at most")));
+    }
+    match actions.iter().find(|action| !action.starts_with("arn:")) {
+        Some(action) => Err(ApiError::validation(format!("Invalid arn syntax: {action}"))),
+        None => Ok(()),
+    }
+}
+
+/// A percentile, or what else is computed from the values.
+fn check_extended(extended: &str) -> Result<(), ApiError> {
+    if !STATISTICS.contains(&extended) && Statistic::parse(extended).is_some() {
         return Ok(());
     }
     Err(ApiError::invalid_parameter_value(format!(

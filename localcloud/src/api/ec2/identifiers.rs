@@ -1,7 +1,7 @@
 //! Checks of the identifiers that requests name, in EC2's words
 //! (<https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html>).
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 use crate::{
     api::error::ApiError,
@@ -33,10 +33,11 @@ pub(super) fn instance(tx: &mut Transaction<'_>, id: &str) -> Result<Arc<Instanc
 pub(super) fn instances(tx: &mut Transaction<'_>, ids: &[String]) -> Result<Vec<Arc<Instance>>, ApiError> {
     let mut found: Vec<Arc<Instance>> = Vec::new();
     let mut missing: Vec<&str> = Vec::new();
+    let mut known: HashSet<&str> = HashSet::new();
     for id in ids {
         check_form("InvalidInstanceID", id, &["i-"])?;
         match tx.get::<Instance>(id) {
-            Some(instance) if found.iter().all(|other| other.id != instance.id) => found.push(instance),
+            Some(instance) if known.insert(id) => found.push(instance),
             Some(_) => {}
             None => missing.push(id),
         }

@@ -1,7 +1,10 @@
 //! Launching: the one place where instance records are born, for RunInstances and for Auto Scaling alike. It gives out
 //! addresses. It must not know how a request was worded, nor how an instance comes to run.
 
-use std::{collections::BTreeSet, net::Ipv4Addr};
+use std::{
+    collections::{BTreeSet, HashSet},
+    net::Ipv4Addr,
+};
 
 use super::identifiers;
 use crate::{
@@ -29,8 +32,6 @@ const DEFAULT_INSTANCE_TYPE: &str = "m1.small";
 const FIRST_HOST: u16 = 10;
 /// The last: those from `.255.0` on are the load balancers'.
 const LAST_HOST: u16 = 0xfeff;
-/// How many instances there may be at once; a machine has only so many processes.
-pub const MAX_INSTANCES: usize = 40;
 /// User-data before base64 (<https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instancedata-add-user-data.html>).
 pub const USER_DATA_LIMIT_BYTES: usize = 16 * 1024;
 
@@ -79,11 +80,12 @@ pub fn launch(
     if data.user_data.as_ref().is_some_and(|bytes| bytes.len() > USER_DATA_LIMIT_BYTES) {
         return Err(ApiError::invalid_parameter_value("User data is limited to 16384 bytes"));
     }
-    if count as usize > room(tx) {
+    if count as usize > room(tx, site) {
         return Err(ApiError::new(
             "InstanceLimitExceeded",
             format!(
-                "You have requested more instances ({count}) than fit beside those there are: this cloud runs {MAX_INSTANCES} at most"
+                "You have requested more instances ({count}) than fit beside those there are: this cloud runs {} at most (`localcloud serve --instance-limit`)",
+                site.instance_limit
             ),
         ));
     }
@@ -130,16 +132,15 @@ pub fn launch(
 }
 
 /// How many more instances may be launched.
-pub fn room(tx: &mut Transaction<'_>) -> usize {
+pub fn room(tx: &mut Transaction<'_>, site: &Site) -> usize {
     let present = tx.list::<Instance>().iter().filter(|instance| instance.state != InstanceState::Terminated).count();
-    MAX_INSTANCES.saturating_sub(present)
+    (site.instance_limit as usize).saturating_sub(present)
 }
 
 fn launched_by(tx: &mut Transaction<'_>, client_token: &ClientToken) -> Result<Option<Vec<Instance>>, ApiError> {
     let mut earlier: Vec<Instance> = tx
-        .list::<Instance>()
+        .find::<Instance>(Instance::BY_CLIENT_TOKEN, &client_token.token)
         .iter()
-        .filter(|instance| instance.client_token.as_ref() == Some(&client_token.token))
         .map(|instance| Instance::clone(instance))
         .collect();
     earlier.sort_by_key(|instance| instance.launch_index);
@@ -199,11 +200,14 @@ fn free_hosts(tx: &mut Transaction<'_>, count: usize) -> Result<Vec<u16>, ApiErr
         let [_, _, third, fourth] = address.octets();
         u16::from_be_bytes([third, fourth])
     };
-    let mut held: BTreeSet<u16> = tx.list::<LoadBalancer>().iter().map(|balancer| host(balancer.address)).collect();
+    let mut held: HashSet<u16> = tx.list::<LoadBalancer>().iter().map(|balancer| host(balancer.address)).collect();
     let mut remembered = BTreeSet::new();
     for instance in tx.list::<Instance>() {
-        let of_whom = if instance.state == InstanceState::Terminated { &mut remembered } else { &mut held };
-        of_whom.insert(host(instance.private_ip));
+        if instance.state == InstanceState::Terminated {
+            remembered.insert(host(instance.private_ip));
+        } else {
+            held.insert(host(instance.private_ip));
+        }
     }
     let fresh = (FIRST_HOST..=LAST_HOST).filter(|host| !held.contains(host) && !remembered.contains(host));
     let again = remembered.iter().copied().filter(|host| !held.contains(host));
@@ -310,7 +314,7 @@ mod tests {
     #[test]
     fn more_instances_than_the_limit_are_refused() {
         let cloud = cloud();
-        cloud.launch(u32::try_from(MAX_INSTANCES).expect("small"), None).expect("launches");
+        cloud.launch(cloud.site.instance_limit, None).expect("launches");
         assert_eq!(cloud.launch(1, None).expect_err("refused").code, "InstanceLimitExceeded");
     }
 }

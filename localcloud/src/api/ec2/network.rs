@@ -6,9 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     dry_run,
     filters::{self, Column, Filter},
-    identifiers,
-    launch::MAX_INSTANCES,
-    pagination,
+    identifiers, pagination,
     tag_specifications::TagItem,
 };
 use crate::{
@@ -417,7 +415,7 @@ impl Operation for DescribeAccountAttributes {
         let known = [
             ("supported-platforms", "VPC".to_owned()),
             ("default-vpc", caller.site.vpc_id.clone()),
-            ("max-instances", MAX_INSTANCES.to_string()),
+            ("max-instances", caller.site.instance_limit.to_string()),
             ("vpc-max-security-groups-per-interface", "5".to_owned()),
             ("max-elastic-ips", "0".to_owned()),
             ("vpc-max-elastic-ips", "0".to_owned()),

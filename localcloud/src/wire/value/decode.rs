@@ -31,7 +31,7 @@ impl<'de> de::Deserializer<'de> for Node {
             Self::Text(text) => visitor.visit_string(text),
             Self::Blob(bytes) => visitor.visit_byte_buf(bytes),
             Self::List(items) => visitor.visit_seq(de::value::SeqDeserializer::new(items.into_iter())),
-            Self::Map(entries) => {
+            Self::Map(entries) | Self::Dictionary(entries) => {
                 visitor.visit_map(Entries { entries: entries.into_iter(), value: None, key: String::new() })
             }
         }
@@ -107,7 +107,7 @@ impl<'de> de::Deserializer<'de> for Node {
 
     fn deserialize_map<V: de::Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
         match self {
-            Self::Map(entries) => {
+            Self::Map(entries) | Self::Dictionary(entries) => {
                 visitor.visit_map(Entries { entries: entries.into_iter(), value: None, key: String::new() })
             }
             other => Err(mismatch(&other, "a structure")),

@@ -2,7 +2,7 @@
 
 use serde::ser::{self, Serialize};
 
-use super::{DecodeError, Node, TIMESTAMP, mismatch};
+use super::{DICTIONARY, DecodeError, Node, TIMESTAMP, mismatch};
 
 pub(super) struct Serializer;
 
@@ -107,6 +107,7 @@ impl ser::Serializer for Serializer {
     ) -> Result<Node, DecodeError> {
         match (name, value.serialize(self)?) {
             (TIMESTAMP, Node::Float(seconds)) => Ok(Node::Timestamp(seconds)),
+            (DICTIONARY, Node::Map(entries)) => Ok(Node::Dictionary(entries)),
             (_, node) => Ok(node),
         }
     }

@@ -88,6 +88,7 @@ impl Cloud {
                 port: 8773,
                 subnet: Prefix(10, 77),
                 public_subnet: Prefix(127, 77),
+                instance_limit: 40,
             },
         };
         Self { store, fake, site, image_id, cx, tasks: JoinSet::new(), _dir: dir }

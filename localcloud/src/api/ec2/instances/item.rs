@@ -27,17 +27,24 @@ pub struct Surroundings<'site> {
     groups: BTreeMap<String, Arc<SecurityGroup>>,
     profiles: BTreeMap<String, Arc<InstanceProfile>>,
     images: BTreeMap<String, Arc<Image>>,
-    volumes: Vec<Arc<Volume>>,
+    /// By the instance that they are attached to.
+    volumes: BTreeMap<String, Vec<Arc<Volume>>>,
 }
 
 impl<'site> Surroundings<'site> {
     pub fn load(tx: &mut Transaction<'_>, site: &'site Site) -> Self {
+        let mut volumes: BTreeMap<String, Vec<Arc<Volume>>> = BTreeMap::new();
+        for volume in tx.list::<Volume>() {
+            if let Some(attachment) = &volume.attachment {
+                volumes.entry(attachment.instance_id.clone()).or_default().push(volume);
+            }
+        }
         Self {
             site,
             groups: tx.list::<SecurityGroup>().into_iter().map(|group| (group.id.clone(), group)).collect(),
             profiles: tx.list::<InstanceProfile>().into_iter().map(|profile| (profile.name.clone(), profile)).collect(),
             images: tx.list::<Image>().into_iter().map(|image| (image.id.clone(), image)).collect(),
-            volumes: tx.list::<Volume>(),
+            volumes,
         }
     }
 
@@ -49,8 +56,8 @@ impl<'site> Surroundings<'site> {
     }
 
     fn devices_of(&self, instance: &Instance) -> Vec<DeviceItem> {
-        let attached = self.volumes.iter().filter_map(|volume| {
-            let attachment = volume.attachment.as_ref().filter(|attachment| attachment.instance_id == instance.id)?;
+        let attached = self.volumes.get(&instance.id).into_iter().flatten().filter_map(|volume| {
+            let attachment = volume.attachment.as_ref()?;
             Some(DeviceItem {
                 device_name: attachment.device.clone(),
                 ebs: DeviceVolume {
@@ -106,11 +113,18 @@ pub struct Reservation {
 impl Reservation {
     /// Of instances that were launched together.
     pub fn new(surroundings: &Surroundings<'_>, instances: &[&Instance]) -> Self {
+        let id = instances.first().map(|instance| instance.reservation_id.as_str()).unwrap_or_default();
+        let instances_set = instances.iter().map(|instance| InstanceItem::new(surroundings, instance)).collect();
+        Self { instances_set, ..Self::of(surroundings, id) }
+    }
+
+    /// Without instances yet.
+    pub fn of(surroundings: &Surroundings<'_>, id: &str) -> Self {
         Self {
-            reservation_id: instances.first().map(|instance| instance.reservation_id.clone()).unwrap_or_default(),
+            reservation_id: id.to_owned(),
             owner_id: surroundings.site.account_id.clone(),
             group_set: Vec::new(),
-            instances_set: instances.iter().map(|instance| InstanceItem::new(surroundings, instance)).collect(),
+            instances_set: Vec::new(),
         }
     }
 }

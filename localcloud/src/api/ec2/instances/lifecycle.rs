@@ -87,6 +87,18 @@ fn incorrect_state(instance: &Instance, doing: &str) -> ApiError {
 const USER_INITIATED: (&str, &str) =
     ("Client.UserInitiatedShutdown", "Client.UserInitiatedShutdown: User initiated shutdown");
 
+fn terminating(instance: &Instance) -> Result<Option<InstanceState>, ApiError> {
+    Ok(instance.state.is_alive().then_some(InstanceState::ShuttingDown))
+}
+
+fn stopping(instance: &Instance) -> Result<Option<InstanceState>, ApiError> {
+    match instance.state {
+        InstanceState::Pending | InstanceState::Running => Ok(Some(InstanceState::Stopping)),
+        InstanceState::Stopping | InstanceState::Stopped => Ok(None),
+        InstanceState::ShuttingDown | InstanceState::Terminated => Err(incorrect_state(instance, "stopped")),
+    }
+}
+
 /// <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_TerminateInstances.html>
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase", deny_unknown_fields)]
@@ -107,8 +119,7 @@ impl Operation for TerminateInstances {
     type Output = StateChanges;
 
     fn run(self, tx: &mut Transaction<'_>, _: &Caller<'_>) -> Result<StateChanges, ApiError> {
-        let next = |instance: &Instance| Ok(instance.state.is_alive().then_some(InstanceState::ShuttingDown));
-        change(tx, &self.instance_ids, self.dry_run, next, Some(USER_INITIATED))
+        change(tx, &self.instance_ids, self.dry_run, terminating, Some(USER_INITIATED))
     }
 }
 
@@ -138,12 +149,7 @@ impl Operation for StopInstances {
                 "Instances of this cloud cannot hibernate.",
             ));
         }
-        let next = |instance: &Instance| match instance.state {
-            InstanceState::Pending | InstanceState::Running => Ok(Some(InstanceState::Stopping)),
-            InstanceState::Stopping | InstanceState::Stopped => Ok(None),
-            InstanceState::ShuttingDown | InstanceState::Terminated => Err(incorrect_state(instance, "stopped")),
-        };
-        change(tx, &self.instance_ids, self.dry_run, next, Some(USER_INITIATED))
+        change(tx, &self.instance_ids, self.dry_run, stopping, Some(USER_INITIATED))
     }
 }
 
@@ -186,22 +192,41 @@ impl Operation for RebootInstances {
     type Output = Return;
 
     fn run(self, tx: &mut Transaction<'_>, _: &Caller<'_>) -> Result<Return, ApiError> {
-        if self.instance_ids.is_empty() {
-            return Err(ApiError::missing_parameter("InstanceId"));
+        reboot(tx, &self.instance_ids, self.dry_run)
+    }
+}
+
+fn reboot(tx: &mut Transaction<'_>, ids: &[String], dry: Option<bool>) -> Result<Return, ApiError> {
+    if ids.is_empty() {
+        return Err(ApiError::missing_parameter("InstanceId"));
+    }
+    let instances = identifiers::instances(tx, ids)?;
+    if let Some(instance) =
+        instances.iter().find(|instance| !matches!(instance.state, InstanceState::Running | InstanceState::Pending))
+    {
+        return Err(incorrect_state(instance, "rebooted"));
+    }
+    dry_run::check(dry)?;
+    for instance in instances {
+        // One that is only coming up is as good as rebooted.
+        if instance.state == InstanceState::Running {
+            tx.update::<Instance>(&instance.id, |instance| instance.reboot_requested = true);
         }
-        let instances = identifiers::instances(tx, &self.instance_ids)?;
-        if let Some(instance) =
-            instances.iter().find(|instance| !matches!(instance.state, InstanceState::Running | InstanceState::Pending))
-        {
-            return Err(incorrect_state(instance, "rebooted"));
-        }
-        dry_run::check(self.dry_run)?;
-        for instance in instances {
-            // One that is only coming up is as good as rebooted.
-            if instance.state == InstanceState::Running {
-                tx.update::<Instance>(&instance.id, |instance| instance.reboot_requested = true);
-            }
-        }
-        Ok(Return::TRUE)
+    }
+    Ok(Return::TRUE)
+}
+
+/// What an alarm does with an instance: `stop`, `terminate`, `reboot` or `recover`. An instance has no other machine to
+/// recover on: it is booted anew, with its address and volumes, as AWS's recovery does elsewhere.
+///
+/// # Errors
+/// As those of the user's own request.
+pub fn for_alarm(tx: &mut Transaction<'_>, verb: &str, instance_id: &str) -> Result<(), ApiError> {
+    let ids = [instance_id.to_owned()];
+    match verb {
+        "terminate" => change(tx, &ids, None, terminating, Some(USER_INITIATED)).map(drop),
+        "stop" => change(tx, &ids, None, stopping, Some(USER_INITIATED)).map(drop),
+        "reboot" | "recover" => reboot(tx, &ids, None).map(drop),
+        other => Err(ApiError::unsupported(format!("An alarm has no action {other} on instances"))),
     }
 }

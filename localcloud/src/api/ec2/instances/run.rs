@@ -108,7 +108,7 @@ impl Operation for RunInstances {
             )?,
         };
         // As many as fit, if that is at least MinCount.
-        let fitting = u32::try_from(room(tx)).unwrap_or(u32::MAX);
+        let fitting = u32::try_from(room(tx, caller.site)).unwrap_or(u32::MAX);
         let count = self.max_count.min(fitting.max(self.min_count));
         let dry_run = self.dry_run;
         let data = self.parameters().over(tx, site, base)?;

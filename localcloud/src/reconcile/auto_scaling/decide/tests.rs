@@ -57,6 +57,7 @@ fn group(desired_capacity: u32, members: Vec<Member>) -> AutoScalingGroup {
         tags: Vec::new(),
         members,
         deleting: false,
+        enabled_metrics: Default::default(),
         launch_trouble: None,
         last_scaled: None,
         last_cooldown_secs: 0,
