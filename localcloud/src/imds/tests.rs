@@ -4,7 +4,12 @@ use axum::body::Body;
 use tower::ServiceExt as _;
 
 use super::*;
-use crate::model::{identity::Role, instance::InstanceState, tag::Tags};
+use crate::model::{
+    auto_scaling::{LaunchSource, Lifecycle, Member},
+    identity::Role,
+    instance::InstanceState,
+    tag::Tags,
+};
 
 const TRUST: &str =
     r#"{"Statement":{"Effect":"Allow","Principal":{"Service":"ec2.amazonaws.com"},"Action":"sts:AssumeRole"}}"#;
@@ -157,6 +162,41 @@ async fn the_tree_is_listed_and_read_under_every_version() {
     assert_eq!(user_data, b"#cloud-config\n\xff", "bytes, not text");
     for path in ["/latest/meta-data/none", "/1999-01-01/meta-data/", "/latest/meta-data/instance-id/x", "/nothing"] {
         assert_eq!(world.ask(Method::GET, path, &[]).await.0, StatusCode::NOT_FOUND, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_member_of_a_group_is_told_where_it_is_heading() {
+    let mut member = instance("i-1", [10, 77, 0, 11]);
+    member.tags.insert(GROUP_TAG.to_owned(), "web".to_owned());
+    let world = world(member);
+    let path = "/latest/meta-data/autoscaling/target-lifecycle-state";
+    assert_eq!(world.ask(Method::GET, path, &[]).await.0, StatusCode::NOT_FOUND, "there is no such group");
+    let member = Member::joining("i-1".to_owned(), LaunchSource::Elsewhere, "activity", Timestamp::now());
+    let mut group: AutoScalingGroup = serde_json::from_value(serde_json::json!({
+        "name": "web", "arn": "arn", "created": 0, "launch_source": "Elsewhere", "min_size": 0, "max_size": 1,
+        "desired_capacity": 1, "default_cooldown_secs": 0, "zones": [], "subnets": [], "load_balancer_names": [],
+        "health_check_type": "EC2", "health_check_grace_secs": 0, "termination_policies": [],
+        "new_instances_protected": false, "tags": [], "members": [],
+    }))
+    .expect("a group as it was written before it had hooks");
+    for (lifecycle, target) in [
+        (Lifecycle::PendingWait, "InService"),
+        (Lifecycle::InService, "InService"),
+        (Lifecycle::EnteringStandby, "Standby"),
+        (Lifecycle::Detaching, "Detached"),
+        (Lifecycle::TerminatingWait, "Terminated"),
+    ] {
+        group.members = vec![Member { lifecycle, ..member.clone() }];
+        let group = group.clone();
+        world
+            .store
+            .transact(|tx| {
+                tx.put(group);
+                Ok::<_, StoreError>(())
+            })
+            .expect("commits");
+        assert_eq!(world.get(path).await, target);
     }
 }
 

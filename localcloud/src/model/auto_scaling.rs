@@ -76,6 +76,9 @@ pub struct AutoScalingGroup {
     /// Members are replaced when they have been in service for so long.
     #[serde(default)]
     pub max_lifetime_secs: Option<u32>,
+    /// `prevent-force-deletion`, `prevent-all-deletion`; none protects from nothing.
+    #[serde(default)]
+    pub deletion_protection: Option<String>,
     /// Reserved by AWS: kept and told.
     #[serde(default)]
     pub context: Option<String>,

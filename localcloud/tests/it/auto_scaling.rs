@@ -11,6 +11,8 @@ use localcloud::{
 
 use super::fake_world::{Answer, FakeWorld};
 
+/// boto3, with its own parsers.
+mod clients;
 /// Members come and go by hand: attached, detached, in standby.
 mod coming_and_going;
 /// Lifecycle hooks.

@@ -73,8 +73,10 @@ pub struct CreateAutoScalingGroup {
     max_instance_lifetime: Option<u32>,
     default_instance_warmup: Option<i64>,
     context: Option<String>,
+    deletion_protection: Option<String>,
     capacity_rebalance: Option<bool>,
     desired_capacity_type: Option<String>,
+    instance_maintenance_policy: Option<IgnoredAny>,
 }
 
 impl Operation for CreateAutoScalingGroup {
@@ -104,6 +106,7 @@ impl Operation for CreateAutoScalingGroup {
                 ),
             ));
         }
+        check_no_maintenance_policy(self.instance_maintenance_policy.is_some())?;
         check_single_kind(self.capacity_rebalance, self.desired_capacity_type.as_deref())?;
         let mut load_balancer_names = self.load_balancer_names;
         for source in self.traffic_sources {
@@ -160,6 +163,7 @@ impl Operation for CreateAutoScalingGroup {
             suspended: Default::default(),
             default_warmup_secs: check_warmup(self.default_instance_warmup)?,
             max_lifetime_secs: check_lifetime(self.max_instance_lifetime)?,
+            deletion_protection: check_deletion_protection(self.deletion_protection)?,
             context: self.context,
             hooks,
             schedule: Vec::new(),
@@ -204,6 +208,29 @@ pub fn check_single_kind(capacity_rebalance: Option<bool>, capacity_type: Option
             "DesiredCapacityType {other} is not supported by this cloud; use units."
         ))),
     }
+}
+
+/// # Errors
+/// When it is none of AWS's values.
+pub fn check_deletion_protection(given: Option<String>) -> Result<Option<String>, ApiError> {
+    match given.as_deref() {
+        None | Some("none") => Ok(None),
+        Some("prevent-force-deletion" | "prevent-all-deletion") => Ok(given),
+        Some(other) => Err(ApiError::validation(format!(
+            "DeletionProtection '{other}' is not one of none, prevent-force-deletion, prevent-all-deletion"
+        ))),
+    }
+}
+
+/// # Errors
+/// When one is given.
+pub fn check_no_maintenance_policy(given: bool) -> Result<(), ApiError> {
+    if given {
+        return Err(ApiError::unsupported(
+            "InstanceMaintenancePolicy is not supported by this cloud; give MinHealthyPercentage and MaxHealthyPercentage to StartInstanceRefresh.",
+        ));
+    }
+    Ok(())
 }
 
 /// A warm-up of -1 takes a former one away.

@@ -28,6 +28,19 @@ impl Operation for DeleteAutoScalingGroup {
 
     fn run(self, tx: &mut Transaction<'_>, caller: &Caller<'_>) -> Result<Done, ApiError> {
         let mut group = AutoScalingGroup::clone(&*find(tx, &self.auto_scaling_group_name)?);
+        let force = self.force_delete.unwrap_or(false);
+        match group.deletion_protection.as_deref() {
+            Some(protection) if force || protection == "prevent-all-deletion" => {
+                return Err(ApiError::new(
+                    "ResourceInUse",
+                    format!(
+                        "You cannot delete AutoScalingGroup {} as its deletion protection is {protection}.",
+                        group.name
+                    ),
+                ));
+            }
+            _ => {}
+        }
         if group.members.is_empty() {
             remove(tx, &group.name);
             return Ok(Done {});
@@ -35,7 +48,7 @@ impl Operation for DeleteAutoScalingGroup {
         if group.deleting {
             return Ok(Done {});
         }
-        if !self.force_delete.unwrap_or(false) {
+        if !force {
             return Err(match group.members.iter().find(|member| !member.lifecycle.is_terminating()) {
                 Some(_) => ApiError::new(
                     "ResourceInUse",

@@ -75,6 +75,7 @@ struct GroupDescription {
     default_instance_warmup: Option<u32>,
     capacity_rebalance: bool,
     context: Option<String>,
+    deletion_protection: String,
     traffic_sources: Vec<TrafficSource>,
 }
 
@@ -193,6 +194,7 @@ fn describe(tx: &mut Transaction<'_>, group: &AutoScalingGroup, zone: &str, with
         default_instance_warmup: group.default_warmup_secs,
         capacity_rebalance: false,
         context: group.context.clone(),
+        deletion_protection: group.deletion_protection.clone().unwrap_or_else(|| "none".to_owned()),
         traffic_sources: group.load_balancer_names.iter().map(|name| TrafficSource::balancer(name)).collect(),
     }
 }

@@ -139,17 +139,14 @@ pub fn begin_termination(
     }
     let group_name = group.name.clone();
     if let Some(member) = group.member_mut(instance_id) {
-        let launching = member.activity_id.replace(activity.id.clone());
-        if member.lifecycle.is_pending() {
-            end_activity(
-                tx,
-                &group_name,
-                launching.as_deref(),
-                "Cancelled",
-                "The instance was terminated before it came into service.",
-                now,
-            );
-        }
+        // What it was about to become it does not become any more.
+        let former = member.activity_id.replace(activity.id.clone());
+        let message = if member.lifecycle.is_pending() {
+            "The instance was terminated before it came into service."
+        } else {
+            "The instance was terminated."
+        };
+        end_activity(tx, &group_name, former.as_deref(), "Cancelled", message, now);
         member.lifecycle = Lifecycle::Terminating;
         member.holds_cooldown = false;
         member.lifecycle_actions.clear();

@@ -4,8 +4,8 @@ use serde::{Deserialize, de::IgnoredAny};
 
 use super::{
     create_group::{
-        check_health_check_type, check_lifetime, check_placement, check_single_kind, check_sizes,
-        check_termination_policies, check_warmup, mixed_instances,
+        check_deletion_protection, check_health_check_type, check_lifetime, check_no_maintenance_policy,
+        check_placement, check_single_kind, check_sizes, check_termination_policies, check_warmup, mixed_instances,
     },
     find_changeable,
     launch_source::{self, LaunchTemplateSpecification},
@@ -43,8 +43,10 @@ pub struct UpdateAutoScalingGroup {
     max_instance_lifetime: Option<u32>,
     default_instance_warmup: Option<i64>,
     context: Option<String>,
+    deletion_protection: Option<String>,
     capacity_rebalance: Option<bool>,
     desired_capacity_type: Option<String>,
+    instance_maintenance_policy: Option<IgnoredAny>,
 }
 
 impl Operation for UpdateAutoScalingGroup {
@@ -56,6 +58,7 @@ impl Operation for UpdateAutoScalingGroup {
         if self.mixed_instances_policy.is_some() {
             return Err(mixed_instances());
         }
+        check_no_maintenance_policy(self.instance_maintenance_policy.is_some())?;
         check_single_kind(self.capacity_rebalance, self.desired_capacity_type.as_deref())?;
         if self.launch_configuration_name.is_some() || self.launch_template.is_some() {
             group.launch_source = launch_source::requested(tx, self.launch_configuration_name, self.launch_template)?;
@@ -107,6 +110,9 @@ impl Operation for UpdateAutoScalingGroup {
         }
         if self.default_instance_warmup.is_some() {
             group.default_warmup_secs = check_warmup(self.default_instance_warmup)?;
+        }
+        if self.deletion_protection.is_some() {
+            group.deletion_protection = check_deletion_protection(self.deletion_protection)?;
         }
         if self.context.is_some() {
             group.context = self.context;

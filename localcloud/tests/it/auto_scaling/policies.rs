@@ -3,7 +3,9 @@ use localcloud::{
         autoscaling::execute_policy::{Signal, execute_for_alarm},
         error::ApiError,
     },
+    metrics::{Metric, Sample},
     model::{alarm::Alarm, auto_scaling::AutoScalingGroup, time::Timestamp},
+    reconcile::alarms::Alarms,
 };
 
 use super::*;
@@ -167,7 +169,54 @@ async fn a_target_tracking_policy_goes_out_in_proportion_and_in_when_all_agree()
     alarm(&world, &arn, 10.0).unwrap();
     world.pass().await;
     alarm(&world, &arn, 10.0).unwrap();
-    assert_eq!(desired(&world), 2, "while one leaves no other one is sent after it");
+    assert_eq!(desired(&world), 3, "while one leaves no other one is sent after it");
+}
+
+#[tokio::test]
+async fn what_is_measured_moves_the_group_through_the_policys_own_alarms() {
+    let mut world = world(&[]);
+    world.leave_out("alarms");
+    world.until("two members in service", |world| has_settled(world, 2)).await;
+    let policy = [
+        ("AutoScalingGroupName", "web"),
+        ("PolicyName", "queue"),
+        ("PolicyType", "TargetTrackingScaling"),
+        ("TargetTrackingConfiguration.CustomizedMetricSpecification.MetricName", "Backlog"),
+        ("TargetTrackingConfiguration.CustomizedMetricSpecification.Namespace", "Shop"),
+        ("TargetTrackingConfiguration.CustomizedMetricSpecification.Statistic", "Average"),
+        ("TargetTrackingConfiguration.CustomizedMetricSpecification.Period", "10"),
+        ("TargetTrackingConfiguration.TargetValue", "100"),
+        ("EstimatedInstanceWarmup", "0"),
+    ];
+    world.call(ASG, "PutScalingPolicy", &policy).unwrap();
+    let mut alarms = Alarms::default();
+    let mut now = Timestamp::now().floor_to(300).plus_secs(300);
+    // Samples of so many periods of 10 s, each looked at when it is over.
+    let mut measure = |world: &FakeWorld, value: f64, periods: u32| {
+        for _ in 0..periods {
+            world.metrics().record(vec![Sample::of(Metric::new("Shop", "Backlog", &[]), now, "Count", value)]);
+            now = now.plus_secs(10);
+            alarms.pass(&world.store, world.metrics(), now.plus_secs(1)).unwrap();
+        }
+    };
+    measure(&world, 250.0, 2);
+    assert_eq!(desired(&world), 2);
+    measure(&world, 250.0, 1);
+    assert_eq!(desired(&world), 5, "two and a half times the target");
+    world.until("five members in service", |world| has_settled(world, 5)).await;
+    let cause = activities(&world).text("Activities.0.Cause");
+    assert!(cause.contains("a monitor alarm TargetTracking-web-AlarmHigh-"), "{cause}");
+    assert!(
+        cause.contains(" in state ALARM triggered policy queue changing the desired capacity from 2 to 5."),
+        "{cause}"
+    );
+    measure(&world, 10.0, 14);
+    assert_eq!(desired(&world), 5);
+    measure(&world, 10.0, 1);
+    assert_eq!(desired(&world), 4, "in it goes one by one");
+    world.until("four members are left", |world| has_settled(world, 4)).await;
+    measure(&world, 10.0, 6);
+    assert_eq!(desired(&world), 3, "and again while the alarm lasts");
 }
 
 #[tokio::test]

@@ -12,13 +12,13 @@ fn refresh(world: &FakeWorld, field: &str) -> String {
 async fn world_with_template() -> FakeWorld {
     let mut world = world(&[]);
     let image = world.image_id.clone();
-    let data = [("LaunchTemplateName", "lt"), ("LaunchTemplateData.ImageId", image.as_str())];
+    let data = [("LaunchTemplateName", "template"), ("LaunchTemplateData.ImageId", image.as_str())];
     world
         .call("ec2", "CreateLaunchTemplate", &[data[0], data[1], ("LaunchTemplateData.InstanceType", "t3.micro")])
         .unwrap();
     let second = [data[0], data[1], ("LaunchTemplateData.InstanceType", "t3.small")];
     world.call("ec2", "CreateLaunchTemplateVersion", &second).unwrap();
-    let first = [NAME, ("LaunchTemplate.LaunchTemplateName", "lt"), ("LaunchTemplate.Version", "1")];
+    let first = [NAME, ("LaunchTemplate.LaunchTemplateName", "template"), ("LaunchTemplate.Version", "1")];
     world.call(ASG, "UpdateAutoScalingGroup", &first).unwrap();
     world.until("two members in service", |world| has_settled(world, 2)).await;
     world
@@ -26,7 +26,7 @@ async fn world_with_template() -> FakeWorld {
 
 const TO_SECOND: [(&str, &str); 3] = [
     NAME,
-    ("DesiredConfiguration.LaunchTemplate.LaunchTemplateName", "lt"),
+    ("DesiredConfiguration.LaunchTemplate.LaunchTemplateName", "template"),
     ("DesiredConfiguration.LaunchTemplate.Version", "2"),
 ];
 

@@ -19,6 +19,7 @@ pub(super) struct Scene {
     warm: i64,
     /// Members that are on their way in or still warming up, and those that are to be launched.
     warming: i64,
+    /// Members on their way out, and those that are to leave.
     leaving: i64,
 }
 
@@ -32,13 +33,14 @@ pub(super) struct Breach {
 impl Scene {
     pub(super) fn of(group: &AutoScalingGroup, warmup_secs: u32, now: Timestamp) -> Self {
         let desired = i64::from(group.desired_capacity);
+        let terminating = count(group.members.iter().filter(|member| member.lifecycle.is_terminating()));
         let warm = count(group.capacity().filter(|member| member.is_warm(warmup_secs, now)));
         Self {
             desired,
             bounds: (group.min_size.into(), group.max_size.into()),
             warm,
             warming: (desired - warm).max(0),
-            leaving: count(group.members.iter().filter(|member| member.lifecycle.is_terminating())),
+            leaving: terminating + (count(group.capacity()) - desired).max(0),
         }
     }
 

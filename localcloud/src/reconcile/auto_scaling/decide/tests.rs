@@ -65,6 +65,7 @@ fn group(desired_capacity: u32, members: Vec<Member>) -> AutoScalingGroup {
         suspended: BTreeMap::new(),
         default_warmup_secs: None,
         max_lifetime_secs: None,
+        deletion_protection: None,
         context: None,
         hooks: Vec::new(),
         schedule: Vec::new(),
