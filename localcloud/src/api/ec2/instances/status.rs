@@ -78,13 +78,25 @@ impl Summary {
         };
         Self { status, details: vec![Detail { name: "reachability", status: detail }] }
     }
+
+    fn reachability(&self) -> Vec<String> {
+        self.details.iter().map(|detail| detail.status.to_owned()).collect()
+    }
 }
 
 const COLUMNS: &[Column<Seen>] = &[
     ("availability-zone", |seen| seen.item.values("availability-zone")),
     ("instance-state-name", |seen| seen.item.values("instance-state-name")),
     ("instance-state-code", |seen| seen.item.values("instance-state-code")),
+    ("event.code", |_| Vec::new()),
+    ("event.description", |_| Vec::new()),
+    ("event.instance-event-id", |_| Vec::new()),
+    ("event.not-after", |_| Vec::new()),
+    ("event.not-before", |_| Vec::new()),
+    ("event.not-before-deadline", |_| Vec::new()),
+    ("instance-status.reachability", |seen| Summary::of(seen.instance.state).reachability()),
     ("instance-status.status", |seen| vec![Summary::of(seen.instance.state).status.to_owned()]),
+    ("system-status.reachability", |seen| Summary::of(seen.instance.state).reachability()),
     ("system-status.status", |seen| vec![Summary::of(seen.instance.state).status.to_owned()]),
 ];
 
@@ -94,6 +106,9 @@ impl Operation for DescribeInstanceStatus {
 
     fn run(self, tx: &mut Transaction<'_>, caller: &Caller<'_>) -> Result<Statuses, ApiError> {
         dry_run::check(self.dry_run)?;
+        if self.max_results.is_some() && !self.instance_ids.is_empty() {
+            return Err(pagination::ids_with_max_results("instancesSet"));
+        }
         let surroundings = Surroundings::load(tx, caller.site);
         let mut seen = select(tx, &surroundings, &self.instance_ids, &[])?;
         if !self.include_all_instances {
