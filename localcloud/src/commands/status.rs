@@ -45,6 +45,7 @@ pub async fn run(config: &Config, json: bool) -> Result<Exit> {
     let counts = [
         ("instances", status.instances),
         ("volumes", status.volumes),
+        ("snapshots", status.snapshots),
         ("balancers", status.load_balancers),
         ("groups", status.auto_scaling_groups),
         ("buckets", status.buckets),

@@ -14,8 +14,13 @@ pub async fn run(config: &Config, if_empty: bool) -> Result<Exit> {
         && !status.is_empty()
     {
         progress(&format!(
-            "the local cloud goes on: it has {} instances, {} volumes, {} load balancers, {} groups, {} buckets",
-            status.instances, status.volumes, status.load_balancers, status.auto_scaling_groups, status.buckets
+            "the local cloud goes on: it has {} instances, {} volumes, {} snapshots, {} load balancers, {} groups, {} buckets",
+            status.instances,
+            status.volumes,
+            status.snapshots,
+            status.load_balancers,
+            status.auto_scaling_groups,
+            status.buckets
         ));
         return Ok(Exit::Done);
     }

@@ -8,6 +8,7 @@ use crate::{
         auto_scaling::AutoScalingGroup,
         instance::{Instance, InstanceState},
         load_balancer::LoadBalancer,
+        snapshot::Snapshot,
         volume::Volume,
     },
     reconcile::runner::Context,
@@ -22,6 +23,9 @@ pub struct Status {
     /// Not counting those that are terminated.
     pub instances: usize,
     pub volumes: usize,
+    /// Those of images included.
+    #[serde(default)]
+    pub snapshots: usize,
     pub load_balancers: usize,
     pub auto_scaling_groups: usize,
     pub buckets: usize,
@@ -33,7 +37,8 @@ impl Status {
     /// Nothing left that anybody could miss.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.instances + self.volumes + self.load_balancers + self.auto_scaling_groups + self.buckets == 0
+        self.instances + self.volumes + self.snapshots + self.load_balancers + self.auto_scaling_groups + self.buckets
+            == 0
     }
 }
 
@@ -46,6 +51,7 @@ async fn status(State(cx): State<Context>) -> Result<Json<Status>, String> {
     let counted = cx.store.read(|tx| {
         let instances = tx.list::<Instance>();
         let volumes = tx.list::<Volume>();
+        let snapshots = tx.list::<Snapshot>();
         let balancers = tx.list::<LoadBalancer>();
         let groups = tx.list::<AutoScalingGroup>();
         let mut troubles = Vec::new();
@@ -57,6 +63,9 @@ async fn status(State(cx): State<Context>) -> Result<Json<Status>, String> {
         }
         for volume in &volumes {
             note("volume", &volume.id, volume.trouble.as_ref());
+        }
+        for snapshot in &snapshots {
+            note("snapshot", &snapshot.id, snapshot.trouble.as_ref());
         }
         for balancer in &balancers {
             note("load balancer", &balancer.name, balancer.trouble.as_ref());
@@ -70,6 +79,7 @@ async fn status(State(cx): State<Context>) -> Result<Json<Status>, String> {
             endpoint: format!("http://127.0.0.1:{}/services/", cx.config.port),
             instances: instances.iter().filter(|instance| instance.state != InstanceState::Terminated).count(),
             volumes: volumes.len(),
+            snapshots: snapshots.len(),
             load_balancers: balancers.len(),
             auto_scaling_groups: groups.len(),
             buckets: crate::object_storage::bucket_count(&cx.paths),

@@ -1,5 +1,6 @@
 //! EC2 from its actions down to the drivers, which are fakes here.
 
+mod attributes;
 mod carried_out;
 pub(crate) mod clients;
 mod cloud;

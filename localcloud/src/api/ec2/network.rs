@@ -84,6 +84,9 @@ struct VpcItem {
 }
 
 const VPC_COLUMNS: &[Column<VpcItem>] = &[
+    ("cidr-block-association.cidr-block", |vpc| vec![vpc.cidr_block.clone()]),
+    ("cidr-block-association.state", |_| vec!["associated".to_owned()]),
+    ("ipv6-cidr-block-association.ipv6-cidr-block", |_| Vec::new()),
     ("cidr", |vpc| vec![vpc.cidr_block.clone()]),
     ("cidr-block", |vpc| vec![vpc.cidr_block.clone()]),
     ("dhcp-options-id", |vpc| vec![vpc.dhcp_options_id.to_owned()]),
@@ -146,9 +149,13 @@ struct SubnetItem {
 
 const SUBNET_COLUMNS: &[Column<SubnetItem>] = &[
     ("availability-zone", |subnet| vec![subnet.availability_zone.clone()]),
+    ("availability-zone-id", |subnet| vec![subnet.availability_zone.clone()]),
     ("availabilityZone", |subnet| vec![subnet.availability_zone.clone()]),
     ("available-ip-address-count", |subnet| vec![subnet.available_ip_address_count.to_string()]),
     ("cidr", |subnet| vec![subnet.cidr_block.clone()]),
+    ("cidrBlock", |subnet| vec![subnet.cidr_block.clone()]),
+    ("ipv6-native", |_| vec!["false".to_owned()]),
+    ("subnet-arn", |subnet| vec![subnet.subnet_arn.clone()]),
     ("cidr-block", |subnet| vec![subnet.cidr_block.clone()]),
     ("default-for-az", |subnet| vec![subnet.default_for_az.to_string()]),
     ("defaultForAz", |subnet| vec![subnet.default_for_az.to_string()]),

@@ -115,7 +115,7 @@ async fn refusals_have_ec2s_codes() {
         ("CreateTags", &[("ResourceId.1", &id), ("Tag.1.Key", "aws:a")], "InvalidParameterValue"),
         ("DeleteSecurityGroup", &[("GroupName", "default")], "CannotDelete"),
         ("DeleteLaunchTemplate", &[("LaunchTemplateId", "lt-00000000")], "InvalidLaunchTemplateId.NotFound"),
-        ("AllocateAddress", &[], "InvalidAction"),
+        ("GetConsoleScreenshot", &[], "InvalidAction"),
     ] {
         assert_eq!(cloud.refusal(action, parameters), code, "{action} {parameters:?}");
     }

@@ -56,44 +56,103 @@ macro_rules! columns {
 }
 
 const COLUMNS: &[Column<Seen>] = columns![
+    "affinity",
     "architecture",
     "availability-zone",
+    "block-device-mapping.attach-time",
+    "block-device-mapping.delete-on-termination",
     "block-device-mapping.device-name",
     "block-device-mapping.status",
     "block-device-mapping.volume-id",
+    "boot-mode",
+    "capacity-reservation-id",
     "client-token",
+    "current-instance-boot-mode",
     "dns-name",
+    "ebs-optimized",
+    "ena-support",
     "group-id",
     "group-name",
+    "hibernation-options.configured",
     "hypervisor",
     "iam-instance-profile.arn",
+    "iam-instance-profile.id",
     "image-id",
     "instance-id",
+    "instance-lifecycle",
     "instance-state-code",
     "instance-state-name",
     "instance-type",
     "instance.group-id",
     "instance.group-name",
     "ip-address",
+    "kernel-id",
     "key-name",
     "launch-index",
     "launch-time",
+    "metadata-options.http-endpoint",
+    "metadata-options.http-protocol-ipv4",
+    "metadata-options.http-protocol-ipv6",
+    "metadata-options.http-put-response-hop-limit",
     "metadata-options.http-tokens",
+    "metadata-options.instance-metadata-tags",
     "monitoring-state",
+    "network-interface.addresses.association.ip-owner-id",
+    "network-interface.addresses.association.public-ip",
+    "network-interface.addresses.primary",
+    "network-interface.addresses.private-ip-address",
+    "network-interface.association.allocation-id",
+    "network-interface.association.association-id",
+    "network-interface.association.ip-owner-id",
+    "network-interface.association.public-ip",
+    "network-interface.attachment.attach-time",
+    "network-interface.attachment.attachment-id",
+    "network-interface.attachment.delete-on-termination",
+    "network-interface.attachment.device-index",
+    "network-interface.attachment.instance-id",
+    "network-interface.attachment.instance-owner-id",
+    "network-interface.attachment.status",
+    "network-interface.availability-zone",
+    "network-interface.description",
+    "network-interface.group-id",
+    "network-interface.group-name",
+    "network-interface.ipv6-addresses.ipv6-address",
+    "network-interface.mac-address",
+    "network-interface.network-interface-id",
+    "network-interface.owner-id",
+    "network-interface.private-dns-name",
+    "network-interface.requester-id",
+    "network-interface.requester-managed",
+    "network-interface.source-dest-check",
+    "network-interface.status",
+    "network-interface.subnet-id",
+    "network-interface.vpc-id",
+    "outpost-arn",
+    "placement-group-name",
+    "placement-partition-number",
+    "platform",
+    "platform-details",
     "private-dns-name",
     "private-ip-address",
+    "product-code",
+    "product-code.type",
+    "ramdisk-id",
     "reason",
     "root-device-name",
     "root-device-type",
+    "source-dest-check",
+    "spot-instance-request-id",
     "state-reason-code",
     "state-reason-message",
     "subnet-id",
     "tenancy",
+    "usage-operation",
     "virtualization-type",
     "vpc-id",
 ];
 
-const OF_RESERVATIONS: &[Column<Seen>] = &[("reservation-id", |seen| vec![seen.instance.reservation_id.clone()])];
+const OF_RESERVATIONS: &[Column<Seen>] =
+    &[("requester-id", |_| Vec::new()), ("reservation-id", |seen| vec![seen.instance.reservation_id.clone()])];
 
 /// The instances of these ids, or all, that pass the filters.
 pub(super) fn select(
@@ -111,7 +170,7 @@ pub(super) fn select(
     let (of_owner, rest): (Vec<Filter>, Vec<Filter>) =
         filters.iter().cloned().partition(|filter| filter.name == "owner-id");
     let (of_reservation, rest): (Vec<Filter>, Vec<Filter>) =
-        rest.into_iter().partition(|filter| filter.name == "reservation-id");
+        rest.into_iter().partition(|filter| OF_RESERVATIONS.iter().any(|(name, _)| *name == filter.name));
     if of_owner.iter().any(|filter| !filter.values.contains(owner)) {
         return Ok(Vec::new());
     }
@@ -139,10 +198,7 @@ impl Operation for DescribeInstances {
     fn run(self, tx: &mut Transaction<'_>, caller: &Caller<'_>) -> Result<Reservations, ApiError> {
         dry_run::check(self.dry_run)?;
         if self.max_results.is_some() && !self.instance_ids.is_empty() {
-            return Err(ApiError::new(
-                "InvalidParameterCombination",
-                "The parameter instancesSet cannot be used with the parameter maxResults",
-            ));
+            return Err(pagination::ids_with_max_results("instancesSet"));
         }
         let surroundings = Surroundings::load(tx, caller.site);
         let seen = select(tx, &surroundings, &self.instance_ids, &self.filters)?;

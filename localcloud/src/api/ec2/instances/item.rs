@@ -380,7 +380,33 @@ impl InstanceItem {
             "tenancy" => vec![self.placement.tenancy.to_owned()],
             "virtualization-type" => vec![self.virtualization_type.to_owned()],
             "vpc-id" => optional(&self.vpc_id),
-            _ => Vec::new(),
+            "block-device-mapping.attach-time" => {
+                self.block_device_mapping.iter().map(|device| device.ebs.attach_time.to_string()).collect()
+            }
+            "block-device-mapping.delete-on-termination" => {
+                self.block_device_mapping.iter().map(|device| device.ebs.delete_on_termination.to_string()).collect()
+            }
+            "ebs-optimized" => vec![self.ebs_optimized.to_string()],
+            "ena-support" => vec!["true".to_owned()],
+            "hibernation-options.configured" => vec!["false".to_owned()],
+            "iam-instance-profile.id" => self.iam_instance_profile.iter().map(|profile| profile.id.clone()).collect(),
+            "metadata-options.http-endpoint" => vec![self.metadata_options.http_endpoint.to_owned()],
+            "metadata-options.http-protocol-ipv4" => vec!["enabled".to_owned()],
+            "metadata-options.http-protocol-ipv6" => vec![self.metadata_options.http_protocol_ipv6.to_owned()],
+            "metadata-options.http-put-response-hop-limit" => {
+                vec![self.metadata_options.http_put_response_hop_limit.to_string()]
+            }
+            "metadata-options.instance-metadata-tags" => vec![self.metadata_options.instance_metadata_tags.to_owned()],
+            "platform-details" => vec!["Linux/UNIX".to_owned()],
+            "source-dest-check" => vec![self.source_dest_check.to_string()],
+            "usage-operation" => vec!["RunInstances".to_owned()],
+            // Of what an instance does not have here, such as a kernel of its own, the list is empty.
+            other => match other.strip_prefix("network-interface.") {
+                Some(of_interface) => {
+                    self.network_interface_set.iter().flat_map(|interface| interface.values(of_interface)).collect()
+                }
+                None => Vec::new(),
+            },
         }
     }
 }

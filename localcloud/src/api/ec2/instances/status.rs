@@ -108,13 +108,25 @@ impl Summary {
     fn of_system(instance: &Instance) -> Self {
         Self::of(instance, |checks| checks.system_passed)
     }
+
+    fn reachability(&self) -> Vec<String> {
+        self.details.iter().map(|detail| detail.status.to_owned()).collect()
+    }
 }
 
 const COLUMNS: &[Column<Seen>] = &[
     ("availability-zone", |seen| seen.item.values("availability-zone")),
     ("instance-state-name", |seen| seen.item.values("instance-state-name")),
     ("instance-state-code", |seen| seen.item.values("instance-state-code")),
+    ("event.code", |_| Vec::new()),
+    ("event.description", |_| Vec::new()),
+    ("event.instance-event-id", |_| Vec::new()),
+    ("event.not-after", |_| Vec::new()),
+    ("event.not-before", |_| Vec::new()),
+    ("event.not-before-deadline", |_| Vec::new()),
+    ("instance-status.reachability", |seen| Summary::of_instance(&seen.instance).reachability()),
     ("instance-status.status", |seen| vec![Summary::of_instance(&seen.instance).status.to_owned()]),
+    ("system-status.reachability", |seen| Summary::of_system(&seen.instance).reachability()),
     ("system-status.status", |seen| vec![Summary::of_system(&seen.instance).status.to_owned()]),
 ];
 
@@ -124,6 +136,9 @@ impl Operation for DescribeInstanceStatus {
 
     fn run(self, tx: &mut Transaction<'_>, caller: &Caller<'_>) -> Result<Statuses, ApiError> {
         dry_run::check(self.dry_run)?;
+        if self.max_results.is_some() && !self.instance_ids.is_empty() {
+            return Err(pagination::ids_with_max_results("instancesSet"));
+        }
         let surroundings = Surroundings::load(tx, caller.site);
         let mut seen = select(tx, &surroundings, &self.instance_ids, &[])?;
         if !self.include_all_instances {

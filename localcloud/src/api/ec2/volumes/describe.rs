@@ -57,6 +57,7 @@ const COLUMNS: &[Column<Arc<Volume>>] = &[
     ("availability-zone", |volume| vec![volume.zone.clone()]),
     ("create-time", |volume| vec![volume.created.to_string()]),
     ("encrypted", |_| vec!["false".to_owned()]),
+    ("fast-restored", |_| vec!["false".to_owned()]),
     ("multi-attach-enabled", |_| vec!["false".to_owned()]),
     ("size", |volume| vec![volume.size_gib.to_string()]),
     ("snapshot-id", |volume| volume.snapshot_id.iter().cloned().collect()),
@@ -125,7 +126,23 @@ struct VolumeStatus {
 #[derive(Debug, Serialize)]
 struct Status {
     status: &'static str,
-    details: Vec<String>,
+    details: Vec<Detail>,
+}
+
+#[derive(Debug, Serialize)]
+struct Detail {
+    name: &'static str,
+    status: &'static str,
+}
+
+/// <https://docs.aws.amazon.com/ebs/latest/userguide/monitoring-volume-checks.html>
+fn details(volume: &Volume) -> Vec<Detail> {
+    let enabled = match status(volume) {
+        "ok" => "passed",
+        "impaired" => "failed",
+        other => other,
+    };
+    vec![Detail { name: "io-enabled", status: enabled }, Detail { name: "io-performance", status: "not-applicable" }]
 }
 
 fn status(volume: &Volume) -> &'static str {
@@ -137,6 +154,16 @@ fn status(volume: &Volume) -> &'static str {
 }
 
 const STATUS_COLUMNS: &[Column<Arc<Volume>>] = &[
+    ("action.code", |_| Vec::new()),
+    ("action.description", |_| Vec::new()),
+    ("action.event-id", |_| Vec::new()),
+    ("event.description", |_| Vec::new()),
+    ("event.event-id", |_| Vec::new()),
+    ("event.event-type", |_| Vec::new()),
+    ("event.not-after", |_| Vec::new()),
+    ("event.not-before", |_| Vec::new()),
+    ("volume-status.details-name", |volume| details(volume).iter().map(|detail| detail.name.to_owned()).collect()),
+    ("volume-status.details-status", |volume| details(volume).iter().map(|detail| detail.status.to_owned()).collect()),
     ("availability-zone", |volume| vec![volume.zone.clone()]),
     ("volume-status.status", |volume| vec![status(volume).to_owned()]),
 ];
@@ -157,7 +184,7 @@ impl Operation for DescribeVolumeStatus {
         let item = |volume: Arc<Volume>| VolumeStatus {
             volume_id: volume.id.clone(),
             availability_zone: volume.zone.clone(),
-            volume_status: Status { status: status(&volume), details: Vec::new() },
+            volume_status: Status { status: status(&volume), details: details(&volume) },
             events_set: Vec::new(),
             actions_set: Vec::new(),
         };
