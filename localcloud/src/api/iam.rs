@@ -14,6 +14,7 @@ use crate::{
 /// Two keys a user, and when they were used.
 pub mod access_keys;
 pub mod account;
+pub mod account_details;
 pub mod attachments;
 /// The AWS managed policies that are known here.
 mod aws_managed;
@@ -30,6 +31,7 @@ pub mod policy_versions;
 pub mod profile_roles;
 pub mod roles;
 pub mod server_certificates;
+pub mod simulate;
 pub mod tags;
 pub mod users;
 
@@ -126,6 +128,9 @@ pub fn service() -> Service {
         .with::<account::DeleteAccountAlias>()
         .with::<account::ListAccountAliases>()
         .with::<account::GetAccountSummary>()
+        .with::<account_details::GetAccountAuthorizationDetails>()
+        .with::<simulate::SimulateCustomPolicy>()
+        .with::<simulate::SimulatePrincipalPolicy>()
 }
 
 fn find_role(tx: &mut Transaction<'_>, name: &str) -> Result<Arc<Role>, ApiError> {

@@ -50,7 +50,7 @@ impl Cloud {
         let root = Signer::new("AKIAROOT", "root+secret", None);
         let credential =
             Credential::of_root(ACCOUNT, root.access_key.clone(), root.secret_key.clone(), Timestamp::now());
-        world.store.transact(|tx| Ok::<_, StoreError>(tx.put(credential))).unwrap();
+        put(&world, credential);
         Self { world, root }
     }
 
@@ -86,6 +86,14 @@ impl Cloud {
         let key = self.call(root, "iam", "CreateAccessKey", &[("UserName", name)]).await.ok();
         Signer::new(&key.field("AccessKeyId"), &key.field("SecretAccessKey"), None)
     }
+}
+
+fn put(world: &FakeWorld, credential: Credential) {
+    let put = world.store.transact(|tx| {
+        tx.put(credential);
+        Ok::<_, StoreError>(())
+    });
+    put.unwrap();
 }
 
 pub(crate) fn plain<'a>(service: &'a str, body: &'a str) -> Plain<'a> {
@@ -382,7 +390,7 @@ async fn what_is_wrong_with_a_signature_is_said_in_each_services_words() {
         expires: Some(Timestamp::now().plus_secs(-1)),
         ..Credential::of_root(ACCOUNT, String::new(), "secret".to_owned(), Timestamp::now().plus_secs(-3600))
     };
-    cloud.world.store.transact(|tx| Ok::<_, StoreError>(tx.put(expired))).unwrap();
+    put(&cloud.world, expired);
     let now = jiff::Timestamp::now();
     let minutes = |minutes: i64| jiff::Timestamp::from_second(now.as_second() + minutes * 60).unwrap();
     let stranger = Signer::new("AKIANOBODY", "x", None);

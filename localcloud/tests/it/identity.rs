@@ -39,7 +39,7 @@ fn a_renamed_user_keeps_keys_groups_and_policies() {
     let joe = ("UserName", "joe");
     assert_eq!(world.refused(IAM, "GetUser", &[JO]), "NoSuchEntity");
     let keys = world.call(IAM, "ListAccessKeys", &[joe]).unwrap();
-    assert_eq!(keys.each("AccessKeyMetadata", "AccessKeyId"), [key.clone()]);
+    assert_eq!(keys.text("AccessKeyMetadata.0.AccessKeyId"), key);
     assert_eq!(world.call(IAM, "ListGroupsForUser", &[joe]).unwrap().each("Groups", "GroupName"), ["team"]);
     assert_eq!(world.call(IAM, "ListUserPolicies", &[joe]).unwrap().text("PolicyNames.0"), "read");
     let arn = world.read(|tx| tx.get::<localcloud::model::identity::Credential>(&key).unwrap().principal_arn.clone());
@@ -169,4 +169,72 @@ fn the_account_has_one_alias_and_counts_what_is_in_it() {
     assert_eq!(world.refused(IAM, "DeleteAccountAlias", &[("AccountAlias", "photos")]), "NoSuchEntity");
     let summary = format!("{:?}", world.call(IAM, "GetAccountSummary", &[]).unwrap());
     assert!(summary.contains(r#"("key", Text("Users")), ("value", Integer(1))"#), "{summary}");
+}
+
+#[test]
+fn a_simulation_says_what_policies_would_and_changes_nothing() {
+    let world = world();
+    world.call(IAM, "CreateGroup", &[TEAM]).unwrap();
+    world.call(IAM, "AddUserToGroup", &[TEAM, JO]).unwrap();
+    let deny = r#"{"Statement":{"Effect":"Deny","Action":"s3:GetObject","Resource":"arn:aws:s3:::secret/*"}}"#;
+    world.call(IAM, "PutGroupPolicy", &[TEAM, ("PolicyName", "deny"), ("PolicyDocument", deny)]).unwrap();
+    world.call(IAM, "PutUserPolicy", &[JO, ("PolicyName", "read"), ("PolicyDocument", READ)]).unwrap();
+    let asked = [
+        ("PolicySourceArn", "arn:aws:iam::000000000001:user/staff/jo"),
+        ("ActionNames.member.1", "s3:GetObject"),
+        ("ActionNames.member.2", "s3:PutObject"),
+        ("ResourceArns.member.1", "arn:aws:s3:::open/a"),
+        ("ResourceArns.member.2", "arn:aws:s3:::secret/a"),
+    ];
+    let simulated = world.call(IAM, "SimulatePrincipalPolicy", &asked).unwrap();
+    let decisions = simulated.each("EvaluationResults", "EvalDecision");
+    assert_eq!(decisions, ["allowed", "explicitDeny", "implicitDeny", "implicitDeny"]);
+    let by_condition = r#"{"Statement":{"Effect":"Allow","Action":"*","Resource":"*","Condition":{"IpAddress":{"aws:SourceIp":"192.0.2.0/24"}}}}"#;
+    let custom = |address: &str| {
+        let asked = [
+            ("PolicyInputList.member.1", by_condition),
+            ("ActionNames.member.1", "ec2:RunInstances"),
+            ("ContextEntries.member.1.ContextKeyName", "aws:SourceIp"),
+            ("ContextEntries.member.1.ContextKeyType", "ip"),
+            ("ContextEntries.member.1.ContextKeyValues.member.1", address),
+        ];
+        world.call(IAM, "SimulateCustomPolicy", &asked).unwrap().text("EvaluationResults.0.EvalDecision")
+    };
+    assert_eq!((custom("192.0.2.7"), custom("10.0.0.1")), ("allowed".to_owned(), "implicitDeny".to_owned()));
+    let nobody = [("PolicySourceArn", "arn:aws:iam::000000000001:user/no"), ("ActionNames.member.1", "s3:GetObject")];
+    assert_eq!(world.refused(IAM, "SimulatePrincipalPolicy", &nobody), "NoSuchEntity");
+}
+
+#[test]
+fn all_of_the_account_is_told_in_pages() {
+    let world = world();
+    world.call(IAM, "CreateGroup", &[TEAM]).unwrap();
+    world.call(IAM, "AddUserToGroup", &[TEAM, JO]).unwrap();
+    world.call(IAM, "PutUserPolicy", &[JO, ("PolicyName", "read"), ("PolicyDocument", READ)]).unwrap();
+    world.call(IAM, "CreatePolicy", &[("PolicyName", "p"), ("PolicyDocument", READ)]).unwrap();
+    let managed = ("PolicyArn", "arn:aws:iam::aws:policy/ReadOnlyAccess");
+    world.call(IAM, "AttachGroupPolicy", &[TEAM, managed]).unwrap();
+    let all = world.call(IAM, "GetAccountAuthorizationDetails", &[]).unwrap();
+    assert_eq!(all.text("UserDetailList.0.UserPolicyList.0.PolicyName"), "read");
+    assert_eq!(all.text("UserDetailList.0.GroupList.0"), "team");
+    assert_eq!(all.text("GroupDetailList.0.AttachedManagedPolicies.0.PolicyName"), "ReadOnlyAccess");
+    assert_eq!(all.each("Policies", "PolicyName"), ["p", "ReadOnlyAccess"]);
+    let mut marker = None;
+    let mut seen = 0;
+    loop {
+        let mut parameters = vec![("MaxItems", "1")];
+        parameters.extend(marker.as_deref().map(|marker: &str| ("Marker", marker)));
+        let page = world.call(IAM, "GetAccountAuthorizationDetails", &parameters).unwrap();
+        seen += ["UserDetailList", "GroupDetailList", "RoleDetailList", "Policies"]
+            .map(|list| page.count(list))
+            .iter()
+            .sum::<usize>();
+        marker = page.get("Marker");
+        if marker.is_none() {
+            break;
+        }
+    }
+    assert_eq!(seen, 4);
+    let users = world.call(IAM, "GetAccountAuthorizationDetails", &[("Filter.member.1", "User")]).unwrap();
+    assert_eq!((users.count("UserDetailList"), users.count("GroupDetailList")), (1, 0));
 }

@@ -53,7 +53,8 @@ fn overlay(tags: &mut Tags, session: &Tags) {
     tags.extend(session.clone());
 }
 
-fn documents<H: Holder>(tx: &mut Transaction<'_>, holder: &H) -> Vec<String> {
+/// All that a holder's policies say.
+pub(super) fn documents<H: Holder>(tx: &mut Transaction<'_>, holder: &H) -> Vec<String> {
     let managed = holder.attached().iter().filter_map(|arn| find_policy(tx, arn).ok());
     let managed: Vec<String> = managed.map(|policy| policy.document().to_owned()).collect();
     holder.inline().values().cloned().chain(managed).collect()

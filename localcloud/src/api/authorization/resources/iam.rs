@@ -60,6 +60,9 @@ pub(super) fn of(tx: &mut Transaction<'_>, identity: &Identity, call: &Call<'_>)
         let arn = format!("arn:aws:iam::{account}:policy{}{name}", path.as_deref().unwrap_or("/"));
         return vec![Target { is_new: true, ..Target::existing(arn, Tags::new()) }];
     }
+    if let Some(arn) = text(input, "PolicySourceArn") {
+        return vec![Target::existing(arn, Tags::new())];
+    }
     if OF_ONESELF.contains(&action) {
         return vec![Target::existing(identity.arn.clone(), identity.tags.clone())];
     }
