@@ -123,7 +123,7 @@ impl FakeWorld {
         self.reconcilers.retain(|reconciler| reconciler.name() != name);
     }
 
-    pub(crate) fn metrics(&self) -> &Metrics {
+    pub(crate) fn metrics(&self) -> &Arc<Metrics> {
         &self.cx.metrics
     }
 

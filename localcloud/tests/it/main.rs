@@ -3,6 +3,7 @@
 
 mod alarms;
 mod auto_scaling;
+mod boto3;
 mod cloudwatch;
 mod ec2;
 mod elb;
