@@ -73,7 +73,8 @@ impl Reconciler for Alarms {
             (alarms, outcome)
         })
         .await?;
-        *self = alarms;
+        // After a failure it begins anew, so that no news is lost.
+        *self = if outcome.is_ok() { alarms } else { Self::default() };
         Ok(match outcome? {
             Some(next) => Progress::Again(until(next, Timestamp::now())),
             None => Progress::Settled,
