@@ -19,7 +19,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use tokio::sync::watch;
 
-use self::windows::Pace;
+use self::{composite::News, windows::Pace};
 use super::runner::{Context, Progress, Reconciler};
 use crate::{
     metrics::Metrics,
@@ -73,7 +73,8 @@ impl Reconciler for Alarms {
             (alarms, outcome)
         })
         .await?;
-        *self = alarms;
+        // After a failure it begins anew, so that no news is lost.
+        *self = if outcome.is_ok() { alarms } else { Self::default() };
         Ok(match outcome? {
             Some(next) => Progress::Again(until(next, Timestamp::now())),
             None => Progress::Settled,
@@ -92,8 +93,8 @@ impl Alarms {
     /// When the records cannot be read or written.
     pub fn pass(&mut self, store: &Store, metrics: &Metrics, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
         for _ in 0..MOST_ROUNDS {
-            if self.learn(store, now)? {
-                self.compose(store, now)?;
+            if let Some(news) = self.learn(store, now)? {
+                self.compose(store, &news, now)?;
             }
             self.act_and_evaluate(store, metrics, now)?;
             if !self.has_news() {
@@ -109,44 +110,48 @@ impl Alarms {
         Ok(times.chain(self.plans.values().filter_map(|plan| plan.repeat)).min())
     }
 
-    /// Reads the alarms, if the records have changed. Tells whether they had.
-    fn learn(&mut self, store: &Store, now: Timestamp) -> Result<bool, StoreError> {
+    /// Reads the alarms, if the records have changed.
+    fn learn(&mut self, store: &Store, now: Timestamp) -> Result<Option<News>, StoreError> {
         let changed = self.changed.get_or_insert_with(|| {
             let mut changed = store.subscribe();
             changed.mark_changed();
             changed
         });
         if !changed.has_changed().unwrap_or(false) {
-            return Ok(false);
+            return Ok(None);
         }
         // What is committed from here on is news again.
         changed.mark_unchanged();
         let (alarms, site) = store.read(|tx| (tx.list::<Alarm>(), tx.get::<Site>(Site::KEY)))?;
         self.site = site;
         let mut known = std::mem::take(&mut self.plans);
-        let mut any_changed = known.len() != alarms.len();
+        let mut news = News::default();
         for alarm in alarms {
             let plan = match known.remove(&alarm.name) {
                 Some(plan) if Arc::ptr_eq(&plan.alarm, &alarm) => plan,
                 earlier => {
-                    any_changed = true;
+                    if earlier.as_ref().is_none_or(|earlier| earlier.alarm.updated != alarm.updated) {
+                        news.put.insert(alarm.name.clone());
+                    }
+                    news.changed.insert(alarm.name.clone());
                     plan_of(alarm, earlier.as_ref(), now)
                 }
             };
             self.plans.insert(plan.alarm.name.clone(), plan);
         }
-        Ok(any_changed)
+        news.changed.extend(known.into_keys());
+        Ok(Some(news))
     }
 
     fn has_news(&self) -> bool {
         self.changed.as_ref().is_some_and(|changed| changed.has_changed().unwrap_or(false))
     }
 
-    fn compose(&self, store: &Store, now: Timestamp) -> Result<(), StoreError> {
-        let Some(site) = &self.site else { return Ok(()) };
+    fn compose(&self, store: &Store, news: &News, now: Timestamp) -> Result<(), StoreError> {
+        let Some(site) = self.site.as_ref().filter(|_| !news.changed.is_empty()) else { return Ok(()) };
         let alarms: BTreeMap<&str, &Alarm> =
             self.plans.iter().map(|(name, plan)| (name.as_str(), plan.alarm.as_ref())).collect();
-        for (alarm, evaluation) in composite::decide(&alarms, site) {
+        for (alarm, evaluation) in composite::decide(&alarms, news, site) {
             act::act(store, alarm, Some(&evaluation), now)?;
         }
         Ok(())

@@ -6,6 +6,7 @@ mod alarms;
 mod authorization;
 mod auto_scaling;
 mod balancer_policies;
+mod boto3;
 mod cloudwatch;
 mod cost;
 mod ec2;

@@ -14,9 +14,11 @@ use crate::{
     },
 };
 
-/// The composite alarms that change their state.
+/// The composite alarms that change their state. One is evaluated when it was put, or when an alarm of its rule has changed:
+/// a state that was set by hand lasts until then
+/// (<https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_SetAlarmState.html>).
 #[must_use]
-pub fn decide<'a>(alarms: &BTreeMap<&str, &'a Alarm>, site: &Site) -> Vec<(&'a Alarm, Evaluation)> {
+pub fn decide<'a>(alarms: &BTreeMap<&str, &'a Alarm>, news: &News, site: &Site) -> Vec<(&'a Alarm, Evaluation)> {
     let rules: BTreeMap<&str, AlarmRule> = alarms
         .iter()
         .filter_map(|(name, alarm)| Some((*name, AlarmRule::parse(alarm.rule.as_deref()?).ok()?)))
@@ -24,8 +26,9 @@ pub fn decide<'a>(alarms: &BTreeMap<&str, &'a Alarm>, site: &Site) -> Vec<(&'a A
     let mut decided = Vec::new();
     for (name, rule) in &rules {
         let Some(alarm) = alarms.get(name).copied() else { continue };
+        let is_due = news.put.contains(*name) || rule.alarms().iter().any(|child| news.changed.contains(*child));
         // Alarms that depend on themselves would drive each other round for ever; AWS does not evaluate them either.
-        if depends_on_itself(name, &rules) {
+        if !is_due || depends_on_itself(name, &rules) {
             continue;
         }
         let holds = rule.holds(&mut |child| alarms.get(name_of(child)).map(|child| child.state.clone()));
@@ -35,6 +38,15 @@ pub fn decide<'a>(alarms: &BTreeMap<&str, &'a Alarm>, site: &Site) -> Vec<(&'a A
         }
     }
     decided
+}
+
+/// What has changed since alarms were looked at last, by name.
+#[derive(Debug, Default)]
+pub struct News {
+    /// New, replaced, gone, or in another state.
+    pub changed: BTreeSet<String>,
+    /// New or replaced.
+    pub put: BTreeSet<String>,
 }
 
 fn depends_on_itself(name: &str, rules: &BTreeMap<&str, AlarmRule>) -> bool {

@@ -46,11 +46,11 @@ impl Pace {
     #[must_use]
     pub fn of(period_secs: u32, evaluation_periods: u32) -> Self {
         if period_secs < 60 {
-            Self { step_secs: 10, delay_secs: 1, retry_secs: 1 }
+            Self { step_secs: 10, delay_secs: 1, retry_secs: 2 }
         } else if u64::from(period_secs) * u64::from(evaluation_periods) > DAY_SECS {
             Self { step_secs: 3600, delay_secs: 5, retry_secs: 60 }
         } else {
-            Self { step_secs: 60, delay_secs: 2, retry_secs: 5 }
+            Self { step_secs: 60, delay_secs: 2, retry_secs: 10 }
         }
     }
 
@@ -178,7 +178,7 @@ mod tests {
         assert_eq!(fast.last_end(at(120.9)), at(110.0), "what was just recorded may not be there yet");
         assert_eq!(fast.last_end(at(121.0)), at(120.0));
         assert_eq!(fast.next(at(121.0), false), at(131.0));
-        assert_eq!(fast.next(at(121.0), true), at(122.0), "late data is seen soon");
+        assert_eq!(fast.next(at(121.0), true), at(123.0), "late data is seen soon");
         let slow = Pace::of(300, 2);
         assert_eq!(slow.last_end(at(122.5)), at(120.0), "periods of five minutes slide by a minute");
         assert_eq!(slow.next(at(130.0), false), at(182.0));

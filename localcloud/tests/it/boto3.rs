@@ -1,0 +1,100 @@
+//! Scripts of boto3 against the front of a world, over a socket: its own signatures, codecs and parsers.
+
+use std::{process::Stdio, sync::Arc};
+
+use localcloud::{
+    api::{self, operation::Observer},
+    model::{id, identity::Credential, time::Timestamp},
+    store::StoreError,
+    wire,
+};
+use tokio::{io::AsyncWriteExt as _, process::Command, task::JoinHandle};
+
+use super::{ec2::clients::python, fake_world::FakeWorld};
+
+const ACCESS_KEY: &str = "AKIAIOSFODNN7EXAMPLE";
+
+pub(crate) struct Front {
+    url: String,
+    secret_key: String,
+    serving: JoinHandle<()>,
+}
+
+impl Front {
+    pub(crate) async fn serve(world: &FakeWorld) -> Self {
+        let secret_key = id::base64(40);
+        let account_id = world.site.account_id.clone();
+        let credential = Credential {
+            access_key: ACCESS_KEY.to_owned(),
+            secret_key: secret_key.clone(),
+            session_token: None,
+            created: Timestamp::now(),
+            expires: None,
+            principal_arn: format!("arn:aws:iam::{account_id}:root"),
+            principal_id: account_id.clone(),
+            account_id,
+            instance_id: None,
+            role_name: None,
+            user_name: None,
+        };
+        world
+            .store
+            .transact(|tx| {
+                tx.put(credential);
+                Ok::<_, StoreError>(())
+            })
+            .unwrap();
+        let (store, metrics) = (world.store.clone(), world.metrics().clone());
+        let front = wire::front::Front::new(store, api::services(), Arc::new(NoConsole), metrics);
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let serving = tokio::spawn(async move {
+            let _ = axum::serve(listener, front.router()).await;
+        });
+        Self { url, secret_key, serving }
+    }
+
+    /// What the script prints; `None` where there is no boto3.
+    pub(crate) async fn run(self, script: &str) -> Option<String> {
+        let Some(python) = python() else {
+            eprintln!(
+                "skipped: no Python with boto3; `python3 -m venv target/venv && target/venv/bin/pip install boto3`"
+            );
+            return None;
+        };
+        let mut child = Command::new(python)
+            .arg("-")
+            .env_clear()
+            .env("CLOUD_URL", &self.url)
+            .env("AWS_ACCESS_KEY_ID", ACCESS_KEY)
+            .env("AWS_SECRET_ACCESS_KEY", &self.secret_key)
+            .env("AWS_DEFAULT_REGION", "localcloud")
+            .env("AWS_EC2_METADATA_DISABLED", "true")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        stdin.write_all(script.as_bytes()).await.unwrap();
+        drop(stdin);
+        let output = child.wait_with_output().await.unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        Some(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    }
+}
+
+impl Drop for Front {
+    fn drop(&mut self) {
+        self.serving.abort();
+    }
+}
+
+struct NoConsole;
+
+impl Observer for NoConsole {
+    fn console_output(&self, _instance_id: &str) -> Vec<u8> {
+        Vec::new()
+    }
+}
