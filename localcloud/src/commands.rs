@@ -29,6 +29,8 @@ pub enum Command {
     Serve {
         #[command(flatten)]
         config: Config,
+        #[command(flatten)]
+        instrument: serve::Instrument,
         /// Return once the API answers, and go on in the background
         #[arg(long)]
         detach: bool,
@@ -76,8 +78,8 @@ pub enum Exit {
 /// A sentence for the user.
 pub async fn run(cli: Cli) -> anyhow::Result<Exit> {
     match cli.command {
-        Command::Serve { config, detach } if detach => serve::detached(&config).await,
-        Command::Serve { config, .. } => serve::foreground(&config).await,
+        Command::Serve { config, instrument, detach } if detach => serve::detached(&config, &instrument).await,
+        Command::Serve { config, instrument, .. } => serve::foreground(&config, &instrument).await,
         Command::Image(command) => image::run(command).await,
         Command::Status { config, json } => status::run(&config, json).await,
         Command::Stop { config, if_empty } => stop::run(&config, if_empty).await,

@@ -3,6 +3,8 @@
 
 /// Founds a cloud's records: site, operator's credentials, image, eucarc.
 pub mod founding;
+/// Faults and counted calls on the socket `admin`.
+pub mod instrument;
 /// What the daemon tells of itself on a socket of its own, and only there.
 pub mod status;
 /// Ends everything that a cloud runs, with or without a daemon.
@@ -17,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     api::{self, operation::Observer},
+    behaviour::Behaviour,
     config::Config,
     drivers::{
         Drivers, InstanceDriver,
@@ -25,6 +28,7 @@ use crate::{
         network::NamespaceNetwork,
         nspawn::NspawnDriver,
     },
+    faults::Faults,
     image::BuiltImage,
     imds,
     metrics::Metrics,
@@ -34,7 +38,7 @@ use crate::{
         runner::{self, Context},
     },
     store::Store,
-    wire::front::Front,
+    wire::{front::Front, listener},
 };
 
 /// Consoles, as the API may read them.
@@ -73,10 +77,12 @@ pub struct LocalCloud {
     tasks: JoinSet<()>,
 }
 
-/// Through what the cloud acts, and which image instances may boot from.
+/// Through what the cloud acts, which image instances may boot from, and what it is to be to its clients.
 pub struct Parts {
     pub drivers: Drivers,
     pub image: BuiltImage,
+    pub behaviour: Behaviour,
+    pub faults: Faults,
 }
 
 impl LocalCloud {
@@ -93,18 +99,22 @@ impl LocalCloud {
         let stop = CancellationToken::new();
         let observer = Arc::new(Consoles(Arc::clone(&parts.drivers.instances)));
         let metrics = Arc::<Metrics>::default();
-        let front = Front::new(Arc::clone(&store), api::services(), observer, Arc::clone(&metrics));
+        let front = Front::new(Arc::clone(&store), api::services(), observer, Arc::clone(&metrics))
+            .like(parts.behaviour)
+            .with_faults(parts.faults.clone());
         let cx = Context {
             store: Arc::clone(&store),
             metrics,
             drivers: parts.drivers,
             paths: paths.clone(),
             config: config.clone(),
+            faults: parts.faults.clone(),
         };
         let mut tasks = runner::start(&cx, reconcile::all(), &stop);
         serve(&mut tasks, &paths.socket("api"), front.router(), &stop)?;
-        serve(&mut tasks, &paths.socket("imds"), imds::router(Arc::clone(&store), paths.clone()), &stop)?;
-        serve(&mut tasks, &paths.socket("admin"), status::router(cx), &stop)?;
+        serve(&mut tasks, &paths.socket("imds"), imds::router(Arc::clone(&store), paths.clone(), parts.behaviour), &stop)?;
+        let admin = status::router(cx).merge(instrument::router(parts.faults));
+        serve(&mut tasks, &paths.socket("admin"), admin, &stop)?;
         Ok(Self { store, paths, stop, tasks })
     }
 
@@ -125,13 +135,7 @@ fn serve(tasks: &mut JoinSet<()>, socket: &Path, router: Router, stop: &Cancella
     }
     let listener = UnixListener::bind(socket).with_context(|| format!("listening at {}", socket.display()))?;
     std::fs::set_permissions(socket, std::fs::Permissions::from_mode(0o600))?;
-    let stop = stop.clone();
-    tasks.spawn(async move {
-        let served = axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await;
-        if let Err(error) = served {
-            tracing::error!("serving a socket: {error}");
-        }
-    });
+    tasks.spawn(listener::serve(listener, router, stop.clone()));
     Ok(())
 }
 

@@ -23,6 +23,7 @@ use self::{
 };
 use crate::{
     api::iam::role_credentials::role_credential,
+    behaviour::Behaviour,
     model::{
         identity::{Credential, InstanceProfile},
         instance::{Instance, InstanceState},
@@ -78,12 +79,13 @@ struct Imds {
     store: Arc<Store>,
     paths: Paths,
     tokens: Tokens,
+    behaviour: Behaviour,
 }
 
 /// Answers all requests of all instances.
-pub fn router(store: Arc<Store>, paths: Paths) -> Router {
+pub fn router(store: Arc<Store>, paths: Paths, behaviour: Behaviour) -> Router {
     let tokens = Tokens::new(&token_secret(&store));
-    Router::new().fallback(answer).with_state(Imds { store, paths, tokens })
+    Router::new().fallback(answer).with_state(Imds { store, paths, tokens, behaviour })
 }
 
 /// Tokens outlive the daemon, so their key is made of something that does: the operator's secret key.
@@ -105,6 +107,9 @@ async fn answer(State(imds): State<Imds>, request: Request) -> Response {
     };
     let path = request.uri().path();
     if path.trim_end_matches('/') == "/latest/api/token" {
+        if !imds.behaviour.has_metadata_tokens() {
+            return refuse(StatusCode::NOT_FOUND, "There is nothing of this name.");
+        }
         return imds.hand_out_token(&instance, request.method(), request.headers());
     }
     if request.method() != Method::GET && request.method() != Method::HEAD {

@@ -48,7 +48,7 @@ async fn status(State(cx): State<Context>) -> Result<Json<Status>, String> {
         let volumes = tx.list::<Volume>();
         let balancers = tx.list::<LoadBalancer>();
         let groups = tx.list::<AutoScalingGroup>();
-        let mut troubles = Vec::new();
+        let mut troubles: Vec<String> = cx.faults.trouble().into_iter().collect();
         let mut note = |what: &str, name: &str, trouble: Option<&String>| {
             troubles.extend(trouble.map(|trouble| format!("{what} {name}: {trouble}")));
         };

@@ -17,6 +17,7 @@ use self::{
 };
 use super::runner::{Context, Progress, Reconciler};
 use crate::{
+    faults::Faults,
     model::{
         auto_scaling::{AutoScalingGroup, LaunchConfiguration},
         instance::Instance,
@@ -47,11 +48,11 @@ impl Reconciler for AutoScaling {
     }
 
     async fn reconcile(&mut self, cx: &Context) -> anyhow::Result<Progress> {
-        let store = Arc::clone(&cx.store);
+        let (store, faults) = (Arc::clone(&cx.store), cx.faults.clone());
         let mut failures = std::mem::take(&mut self.failures);
         // Transactions wait for the disk.
         let (failures, outcome) = tokio::task::spawn_blocking(move || {
-            let outcome = pass(&store, &mut failures, Timestamp::now());
+            let outcome = pass(&store, &faults, &mut failures, Timestamp::now());
             (failures, outcome)
         })
         .await?;
@@ -61,13 +62,18 @@ impl Reconciler for AutoScaling {
 }
 
 /// One pass over all groups. One that fails does not keep the others from theirs.
-fn pass(store: &Store, failures: &mut BTreeMap<String, u32>, now: Timestamp) -> anyhow::Result<Progress> {
+fn pass(
+    store: &Store,
+    faults: &Faults,
+    failures: &mut BTreeMap<String, u32>,
+    now: Timestamp,
+) -> anyhow::Result<Progress> {
     let names: Vec<String> =
         store.read(|tx| tx.list::<AutoScalingGroup>().iter().map(|group| group.name.clone()).collect())?;
     failures.retain(|name, _| names.contains(name));
     let mut failed = None;
     for name in names {
-        if let Err(error) = pass_over(store, &name, failures, now) {
+        if let Err(error) = pass_over(store, faults, &name, failures, now) {
             let error = anyhow::Error::from(error).context(format!("scaling the group {name}"));
             if let Some(earlier) = failed.replace(error) {
                 tracing::warn!("{earlier:#}");
@@ -80,14 +86,20 @@ fn pass(store: &Store, failures: &mut BTreeMap<String, u32>, now: Timestamp) -> 
     }
 }
 
-fn pass_over(store: &Store, name: &str, failures: &mut BTreeMap<String, u32>, now: Timestamp) -> Result<(), PassError> {
+fn pass_over(
+    store: &Store,
+    faults: &Faults,
+    name: &str,
+    failures: &mut BTreeMap<String, u32>,
+    now: Timestamp,
+) -> Result<(), PassError> {
     let mut counted = failures.get(name).copied().unwrap_or(0);
-    let outcome = store.transact(|tx| step(tx, name, &mut counted, now, None));
+    let outcome = store.transact(|tx| step(tx, name, &mut counted, now, Refusal::OnPurpose(faults)));
     let outcome = match outcome {
         // A launch that failed half-way must leave nothing behind: its transaction is dropped, another one notes it.
         Err(PassError::Launch(refusal)) => {
             counted = failures.get(name).copied().unwrap_or(0);
-            store.transact(|tx| step(tx, name, &mut counted, now, Some(&refusal)))
+            store.transact(|tx| step(tx, name, &mut counted, now, Refusal::Was(&refusal)))
         }
         other => other,
     };
@@ -95,13 +107,21 @@ fn pass_over(store: &Store, name: &str, failures: &mut BTreeMap<String, u32>, no
     outcome
 }
 
-/// Decides and acts on one group. With `refusal`, a launch is noted as failed and not tried.
+/// Why a launch is noted as failed and not tried.
+enum Refusal<'a> {
+    /// It was tried already.
+    Was(&'a str),
+    /// If a fault strikes it.
+    OnPurpose(&'a Faults),
+}
+
+/// Decides and acts on one group.
 fn step(
     tx: &mut Transaction<'_>,
     name: &str,
     failures: &mut u32,
     now: Timestamp,
-    refusal: Option<&str>,
+    refusal: Refusal<'_>,
 ) -> Result<(), PassError> {
     let (Some(group), Some(site)) = (tx.get::<AutoScalingGroup>(name), tx.get::<Site>(Site::KEY)) else {
         return Ok(());
@@ -122,5 +142,11 @@ fn step(
     if steps.is_empty() {
         return Ok(());
     }
+    let launches = steps.iter().any(|step| matches!(step, decide::Step::Launch { .. }));
+    let refusal = match refusal {
+        Refusal::Was(why) => Some(why.to_owned()),
+        Refusal::OnPurpose(faults) => launches.then(|| faults.refuse_group_launch()).flatten(),
+    };
+    let refusal = refusal.as_deref();
     act::Pass { site: &site, now, failures, refusal }.run(tx, AutoScalingGroup::clone(&group), steps)
 }

@@ -1,17 +1,20 @@
 //! The HTTP front: which service, whose signature, which codec; then decode, run, encode. One request is one transaction.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     Router,
     body::{Body, Bytes},
-    extract::{DefaultBodyLimit, State},
+    extract::State,
     http::{HeaderMap, Method, StatusCode, Uri, header},
     response::Response,
 };
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 
 use super::{
-    cbor, json, query,
+    cbor, json,
+    listener::Unanswered,
+    query,
     sigv4::{self, AuthError},
     value::{DecodeError, Node},
     xml::{self, Dialect},
@@ -21,6 +24,8 @@ use crate::{
         error::ApiError,
         operation::{Caller, Observer, Service},
     },
+    behaviour::Behaviour,
+    faults::{self, Faults, Verdict, plan::Effect},
     metrics::Metrics,
     model::{id, identity::Credential, site::Site, time::Timestamp},
     store::{Store, StoreError},
@@ -28,6 +33,8 @@ use crate::{
 
 /// The largest body of a request: RunInstances with 16 KiB of user-data is far below.
 const BODY_LIMIT_BYTES: usize = 1024 * 1024;
+/// How long a body may take: over loopback the largest takes no second.
+const BODY_LIMIT: Duration = Duration::from_secs(30);
 
 /// What the front serves.
 pub struct Front {
@@ -35,6 +42,8 @@ pub struct Front {
     services: Vec<Service>,
     observer: Arc<dyn Observer>,
     metrics: Arc<Metrics>,
+    behaviour: Behaviour,
+    faults: Faults,
 }
 
 #[derive(Clone, Copy)]
@@ -47,12 +56,24 @@ enum Codec {
 impl Front {
     #[must_use]
     pub fn new(store: Arc<Store>, services: Vec<Service>, observer: Arc<dyn Observer>, metrics: Arc<Metrics>) -> Self {
-        Self { store, services, observer, metrics }
+        Self { store, services, observer, metrics, behaviour: Behaviour::default(), faults: Faults::default() }
+    }
+
+    /// Lacks what that cloud lacks.
+    #[must_use]
+    pub fn like(self, behaviour: Behaviour) -> Self {
+        Self { behaviour, ..self }
+    }
+
+    /// Counts calls there, and fails as it is said there.
+    #[must_use]
+    pub fn with_faults(self, faults: Faults) -> Self {
+        Self { faults, ..self }
     }
 
     /// The router of the API, to be served on a socket.
     pub fn router(self) -> Router {
-        Router::new().fallback(handle).layer(DefaultBodyLimit::max(BODY_LIMIT_BYTES)).with_state(Arc::new(self))
+        Router::new().fallback(handle).with_state(Arc::new(self))
     }
 
     /// By path, as Eucalyptus has it; by the signature's scope, as an SDK without a path in its endpoint sends it.
@@ -68,90 +89,197 @@ impl Front {
     }
 }
 
-async fn handle(
-    State(front): State<Arc<Front>>,
+async fn handle(State(front): State<Arc<Front>>, request: axum::extract::Request) -> Response {
+    let (head, body) = request.into_parts();
+    let mut request =
+        Request { method: head.method, uri: head.uri, headers: head.headers, body: Bytes::new(), request_id: id::uuid() };
+    match tokio::time::timeout(BODY_LIMIT, body_of(body)).await {
+        Ok(Ok(body)) => request.body = body,
+        Ok(Err(refusal)) => return front.refuse_body(&request, refusal),
+        Err(_) => return front.refuse_body(&request, body_refusal(408, "RequestTimeout", "did not come in time")),
+    }
+    let request_id = request.request_id.clone();
+    // Store transactions wait for the disk; they must not hold up the sockets.
+    let opening = Arc::clone(&front);
+    let opened = tokio::task::spawn_blocking(move || match opening.open(request) {
+        Ok(call) if call.verdict.delay.is_zero() => Err(opening.answer(call)),
+        opened => opened,
+    })
+    .await;
+    let answered = match opened {
+        Ok(Ok(call)) => {
+            tokio::time::sleep(call.verdict.delay).await;
+            tokio::task::spawn_blocking(move || front.answer(call)).await
+        }
+        Ok(Err(response)) => Ok(response),
+        Err(error) => Err(error),
+    };
+    answered.unwrap_or_else(|error| {
+        tracing::error!("answering a request: {error}");
+        respond(500, "text/plain", b"internal error\n".to_vec(), &request_id)
+    })
+}
+
+/// All of a body, if it is not too large.
+async fn body_of(body: Body) -> Result<Bytes, ApiError> {
+    match Limited::new(body, BODY_LIMIT_BYTES).collect().await {
+        Ok(body) => Ok(body.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => {
+            Err(body_refusal(413, "RequestEntityTooLarge", &format!("is larger than {BODY_LIMIT_BYTES} bytes")))
+        }
+        Err(_) => Err(body_refusal(400, "IncompleteBody", "is incomplete, or not as its headers say")),
+    }
+}
+
+fn body_refusal(status: u16, code: &str, why: &str) -> ApiError {
+    ApiError::new(code, format!("The body of the request {why}")).status(status)
+}
+
+struct Request {
     method: Method,
     uri: Uri,
     headers: HeaderMap,
     body: Bytes,
-) -> Response {
-    let request_id = id::uuid();
-    // Store transactions wait for the disk; they must not hold up the sockets.
-    let outcome = tokio::task::spawn_blocking(move || {
-        let request = Request { method: &method, uri: &uri, headers: &headers, body: &body, request_id: &request_id };
-        front.answer(&request)
-    });
-    outcome.await.unwrap_or_else(|error| {
-        tracing::error!("answering a request: {error}");
-        respond(500, "text/plain", b"internal error\n".to_vec(), "")
-    })
+    request_id: String,
 }
 
-struct Request<'a> {
-    method: &'a Method,
-    uri: &'a Uri,
-    headers: &'a HeaderMap,
-    body: &'a [u8],
-    request_id: &'a str,
-}
-
-impl Request<'_> {
+impl Request {
     fn header(&self, name: &str) -> &str {
         self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
     }
 
+    fn query(&self) -> &str {
+        self.uri.query().unwrap_or_default()
+    }
+
     /// Parameters of a query request: those of the URL and those of the form.
-    fn parameters(&self) -> Vec<(String, String)> {
-        let mut pairs = sigv4::parse_query(self.uri.query().unwrap_or_default());
+    fn parameters(&self) -> Result<Vec<(String, String)>, DecodeError> {
+        let mut pairs = sigv4::parse_query(self.query());
         if self.method == Method::POST && self.header("content-type").starts_with("application/x-www-form-urlencoded") {
-            pairs.extend(sigv4::parse_query(std::str::from_utf8(self.body).unwrap_or_default()));
+            let form = std::str::from_utf8(&self.body)
+                .map_err(|_| DecodeError::Invalid("the body of the request is not UTF-8".to_owned()))?;
+            pairs.extend(sigv4::parse_query(form));
         }
-        pairs
+        Ok(pairs)
     }
 }
 
+/// For whom a request is, and how it is written. It says nothing yet of whether the request may be.
+struct Address<'a> {
+    service: &'a Service,
+    codec: Codec,
+    /// In the other codecs than query, whose action is a parameter.
+    action: Option<&'a str>,
+}
+
+/// A call that somebody may make, and what is to become of it.
+struct Call {
+    service: usize,
+    codec: Codec,
+    action: String,
+    input: Node,
+    credential: Credential,
+    verdict: Verdict,
+    request_id: String,
+}
+
 impl Front {
-    fn answer(&self, request: &Request<'_>) -> Response {
-        let scope = sigv4::signing_service(request.headers, request.uri.query().unwrap_or_default());
-        let rpc_path = request.uri.path().rsplit_once("/service/").map(|(_, rest)| rest);
-        let target = request.header("x-amz-target");
+    fn address<'a>(&'a self, request: &'a Request) -> Option<Address<'a>> {
+        let (rpc_path, target) = if self.behaviour.has_rpc() {
+            let rpc_path = request.uri.path().rsplit_once("/service/").map(|(_, rest)| rest);
+            (rpc_path, request.header("x-amz-target"))
+        } else {
+            (None, "")
+        };
         let named_by_rpc = self.services.iter().find(|service| {
             service.rpc_name.is_some_and(|name| {
                 target.strip_prefix(name).is_some_and(|rest| rest.starts_with('.'))
                     || rpc_path.is_some_and(|rest| rest.split('/').next() == Some(name))
             })
         });
-        let Some(service) = named_by_rpc.or_else(|| self.service(request.uri.path(), scope.as_deref())) else {
-            let text = "There is no service at this path; see /services/{compute,AutoScaling,LoadBalancing,CloudWatch,Euare,Tokens}.\n";
-            return respond(404, "text/plain", text.into(), request.request_id);
-        };
-        let (codec, decoded) = match (rpc_path, target) {
-            (Some(rest), _) if service.rpc_name.is_some() => (
-                Codec::Cbor,
-                cbor::to_node(request.body).map(|node| (rest.rsplit('/').next().unwrap_or_default().to_owned(), node)),
-            ),
-            (_, target) if !target.is_empty() && service.rpc_name.is_some() => (
-                Codec::Json,
-                json::to_node(request.body)
-                    .map(|node| (target.rsplit('.').next().unwrap_or_default().to_owned(), node)),
-            ),
-            _ => (Codec::Query, decode_query(request.parameters())),
-        };
-        let action = decoded.as_ref().map(|(action, _)| action.clone()).unwrap_or_default();
-        let outcome = self.authenticate(request, service).and_then(|credential| {
-            let (action, input) = decoded.map_err(|error| in_words_of(service, error))?;
-            self.run(service, &action, input, &credential)
-        });
-        match outcome {
-            Ok(output) => encode(service, codec, &action, &output, request.request_id),
-            Err(error) => {
-                tracing::debug!(service = service.signing_name, action, code = error.code, "{}", error.message);
-                encode_error(service, codec, &error, request.request_id)
+        let scope = sigv4::signing_service(&request.headers, request.query());
+        let service = named_by_rpc.or_else(|| self.service(request.uri.path(), scope.as_deref()))?;
+        let speaks_rpc = service.rpc_name.is_some();
+        Some(match rpc_path {
+            Some(rest) if speaks_rpc => {
+                Address { service, codec: Codec::Cbor, action: Some(rest.rsplit('/').next().unwrap_or_default()) }
             }
-        }
+            _ if speaks_rpc && !target.is_empty() => {
+                Address { service, codec: Codec::Json, action: Some(target.rsplit('.').next().unwrap_or_default()) }
+            }
+            _ => Address { service, codec: Codec::Query, action: None },
+        })
     }
 
-    fn authenticate(&self, request: &Request<'_>, service: &Service) -> Result<Credential, ApiError> {
+    /// Who calls what: without a valid signature nothing of the body is looked at.
+    fn open(&self, request: Request) -> Result<Call, Response> {
+        let Some(Address { service, codec, action }) = self.address(&request) else {
+            return Err(no_service(&request.request_id));
+        };
+        let refused = |error: &ApiError| encode_error(service, codec, error, &request.request_id);
+        let credential = self.authenticate(&request, service).map_err(|error| refused(&error))?;
+        let decoded = match codec {
+            Codec::Query => request.parameters().and_then(decode_query).map_err(|error| in_words_of(service, error)),
+            Codec::Json => json::to_node(&request.body).map_err(|error| not_serialised(&error)),
+            Codec::Cbor => cbor::to_node(&request.body).map_err(|error| not_serialised(&error)),
+        };
+        let (action, input) = match (decoded, action) {
+            (Ok(input), Some(action)) => (action.to_owned(), input),
+            (Ok(mut input), None) => (take_action(&mut input).map_err(|error| refused(&in_words_of(service, error)))?, input),
+            (Err(error), _) => return Err(refused(&error)),
+        };
+        let verdict = self.faults.meet(service.signing_name, &action, &request.request_id);
+        let service = self.services.iter().position(|known| std::ptr::eq(known, service)).unwrap_or_default();
+        Ok(Call { service, codec, action, input, credential, verdict, request_id: request.request_id.clone() })
+    }
+
+    fn answer(&self, call: Call) -> Response {
+        let service = &self.services[call.service];
+        let (codec, action, request_id, verdict) =
+            (call.codec, call.action.clone(), call.request_id.clone(), call.verdict.clone());
+        let failure = verdict.failure;
+        let outcome = match failure {
+            None | Some(Effect::DropAfter) => self.carry_out(service, call),
+            Some(effect) => Err(injected(service, effect)),
+        };
+        let said = outcome.as_ref().map_or_else(|error| error.code.as_str(), |_| "OK");
+        self.faults.note(verdict.number, said);
+        let mut response = match outcome {
+            Ok(output) => encode(service, codec, &action, &output, &request_id),
+            Err(error) => {
+                tracing::debug!(service = service.signing_name, action, code = error.code, "{}", error.message);
+                encode_error(service, codec, &error, &request_id)
+            }
+        };
+        if matches!(failure, Some(Effect::DropBefore | Effect::DropAfter)) {
+            response.extensions_mut().insert(Unanswered);
+        }
+        response
+    }
+
+    fn carry_out(&self, service: &Service, call: Call) -> Result<Node, ApiError> {
+        let (name, action, verdict) = (service.signing_name, call.action.as_str(), &call.verdict);
+        let words = |error| in_query_words(service, error);
+        let input = self.behaviour.take(name, action, call.input).map_err(words)?;
+        self.faults.check_sight(name, action, &input)?;
+        let kept = if Faults::keeps_input(verdict) { input.clone() } else { Node::Null };
+        let mut output = self.run(service, action, input, &call.credential).map_err(words)?;
+        self.faults.veil(name, action, &kept, &mut output, verdict);
+        Ok(output)
+    }
+
+    /// A request whose body cannot be had is refused in its service's words, where it names one.
+    fn refuse_body(&self, request: &Request, refusal: ApiError) -> Response {
+        let mut response = match self.address(request) {
+            Some(Address { service, codec, .. }) => encode_error(service, codec, &refusal, &request.request_id),
+            None => no_service(&request.request_id),
+        };
+        // What is left of the body would be read as the next request.
+        response.headers_mut().insert(header::CONNECTION, header::HeaderValue::from_static("close"));
+        response
+    }
+
+    fn authenticate(&self, request: &Request, service: &Service) -> Result<Credential, ApiError> {
         let lookup = |access_key: &str| {
             self.store
                 .read(|tx| tx.get::<Credential>(access_key).map(|credential| Credential::clone(&credential)))
@@ -162,9 +290,9 @@ impl Front {
             &sigv4::SignedRequest {
                 method: request.method.as_str(),
                 path: request.uri.path(),
-                query: request.uri.query().unwrap_or_default(),
-                headers: request.headers,
-                body: request.body,
+                query: request.query(),
+                headers: &request.headers,
+                body: &request.body,
             },
             &|access_key| {
                 lookup(access_key).map(|credential| sigv4::Secret {
@@ -201,13 +329,56 @@ impl Front {
                 };
                 run(input, tx, &caller)
             })
-            .map_err(|error: ApiError| match (service.dialect, error.code.as_str()) {
-                // The query services have another word for what EC2 calls an invalid or missing parameter.
-                (Dialect::Query, "UnknownParameter" | "MissingParameter") => {
-                    ApiError { code: "ValidationError".to_owned(), ..error }
-                }
-                _ => error,
-            })
+    }
+}
+
+fn no_service(request_id: &str) -> Response {
+    let text = "There is no service at this path; see /services/{compute,AutoScaling,LoadBalancing,CloudWatch,Euare,Tokens}.\n";
+    respond(404, "text/plain", text.into(), request_id)
+}
+
+/// The query services have another word for what EC2 calls an unknown or missing parameter.
+fn in_query_words(service: &Service, error: ApiError) -> ApiError {
+    match (service.dialect, error.code.as_str()) {
+        (Dialect::Query, "UnknownParameter" | "MissingParameter") => {
+            ApiError { code: "ValidationError".to_owned(), ..error }
+        }
+        _ => error,
+    }
+}
+
+/// A body that is no JSON, or no CBOR.
+fn not_serialised(error: &DecodeError) -> ApiError {
+    ApiError::new("SerializationException", error.to_string())
+}
+
+/// What a fault on purpose says. Codes and statuses differ between EC2 and the others
+/// (<https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html>,
+/// <https://docs.aws.amazon.com/AutoScaling/latest/APIReference/CommonErrors.html>).
+fn injected(service: &Service, effect: Effect) -> ApiError {
+    let ec2 = service.dialect == Dialect::Ec2;
+    match effect {
+        Effect::Throttle if ec2 => ApiError::new("RequestLimitExceeded", "Request limit exceeded.").status(503),
+        Effect::Throttle => ApiError::new("Throttling", "Rate exceeded"),
+        Effect::Unavailable => {
+            let code = if ec2 { "Unavailable" } else { "ServiceUnavailable" };
+            ApiError::new(code, "The service is unavailable. Please try again shortly.").status(503)
+        }
+        Effect::InsufficientCapacity => faults::insufficient_capacity(),
+        Effect::DependencyViolation => match service.signing_name {
+            "iam" => ApiError::new("DeleteConflict", "Cannot delete entity: something still depends on it.").status(409),
+            "autoscaling" => ApiError::new("ResourceInUse", "The resource is in use: something still depends on it."),
+            _ => ApiError::new("DependencyViolation", "The resource has a dependent object and cannot be deleted."),
+        },
+        Effect::ExpiredToken => refusal(service, &AuthError::TokenExpired),
+        Effect::InternalError
+        | Effect::DropBefore
+        | Effect::DropAfter
+        | Effect::Delay
+        | Effect::Hide => {
+            let code = if ec2 { "InternalError" } else { "InternalFailure" };
+            ApiError::new(code, "An internal error has occurred.").status(500)
+        }
     }
 }
 
@@ -219,8 +390,8 @@ fn in_words_of(service: &Service, error: DecodeError) -> ApiError {
     }
 }
 
-/// The action and its parameters, without what belongs to the protocol and the signature.
-fn decode_query(parameters: Vec<(String, String)>) -> Result<(String, Node), DecodeError> {
+/// The parameters, without what belongs to the protocol and the signature; the action is still among them.
+fn decode_query(parameters: Vec<(String, String)>) -> Result<Node, DecodeError> {
     const PROTOCOL: &[&str] = &[
         "Version",
         "AWSAccessKeyId",
@@ -237,14 +408,20 @@ fn decode_query(parameters: Vec<(String, String)>) -> Result<(String, Node), Dec
         "X-Amz-SignedHeaders",
         "X-Amz-Signature",
         "X-Amz-Security-Token",
-        "Action",
     ];
     // CloudWatch has a parameter Timestamp of its own only below a list (`MetricData.member.1.Timestamp`).
-    let action = parameters.iter().find(|(name, _)| name == "Action").map(|(_, value)| value.clone());
-    let action = action.filter(|action| !action.is_empty()).ok_or_else(|| DecodeError::Missing("Action".to_owned()))?;
-    let rest: BTreeMap<String, String> =
-        parameters.into_iter().filter(|(name, _)| !PROTOCOL.contains(&name.as_str())).collect();
-    Ok((action, query::to_node(rest)?))
+    query::to_node(parameters.into_iter().filter(|(name, _)| !PROTOCOL.contains(&name.as_str())))
+}
+
+fn take_action(input: &mut Node) -> Result<String, DecodeError> {
+    if let Node::Map(entries) = input
+        && let Some(at) = entries.iter().position(|(name, _)| name == "Action")
+        && let (_, Node::Text(action)) = entries.remove(at)
+        && !action.is_empty()
+    {
+        return Ok(action);
+    }
+    Err(DecodeError::Missing("Action".to_owned()))
 }
 
 /// Words and codes differ between EC2 and the others

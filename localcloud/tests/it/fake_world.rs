@@ -19,6 +19,7 @@ use localcloud::{
         BackendStatus, Drivers, ProxyDriver, ProxyPlan,
         fake::{FakeCloud, FakeProxy},
     },
+    faults::Faults,
     image::BuiltImage,
     model::{site::Site, time::Timestamp},
     paths::Paths,
@@ -76,7 +77,14 @@ impl FakeWorld {
         let cloud = FakeCloud::new();
         let proxy = Arc::new(BusyProxy { inner: Arc::clone(&cloud.proxy), sessions: Mutex::default() });
         let drivers = Drivers { proxy: proxy.clone(), ..cloud.drivers() };
-        let cx = Context { store: Arc::clone(&store), metrics: Arc::default(), drivers, paths, config };
+        let cx = Context {
+            store: Arc::clone(&store),
+            metrics: Arc::default(),
+            drivers,
+            paths,
+            config,
+            faults: Faults::default(),
+        };
         Self {
             store,
             cloud,
