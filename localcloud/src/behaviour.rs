@@ -80,11 +80,7 @@ const EUCALYPTUS_4_4: &[Lack] = &[
     Lack {
         service: "elasticloadbalancing",
         action: "ModifyLoadBalancerAttributes",
-        parameter: Some(Parameter {
-            path: "LoadBalancerAttributes.ConnectionDraining",
-            values: &[],
-            but: &[],
-        }),
+        parameter: Some(Parameter { path: "LoadBalancerAttributes.ConnectionDraining", values: &[], but: &[] }),
         answer: Answer::Ignored,
     },
     no_action("autoscaling", "*LifecycleHook*"),
@@ -256,7 +252,8 @@ mod tests {
     use crate::{api, wire::query};
 
     fn input(parameters: &[(&str, &str)]) -> Node {
-        query::to_node(parameters.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))).expect("a tree")
+        query::to_node(parameters.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())))
+            .expect("a tree")
     }
 
     fn code(behaviour: Behaviour, service: &str, action: &str, parameters: &[(&str, &str)]) -> Option<String> {
@@ -265,7 +262,9 @@ mod tests {
 
     #[test]
     fn a_star_stands_for_any_text() {
-        assert!(matches("*LaunchTemplate*", "DescribeLaunchTemplateVersions") && matches("*", "") && matches("A*", "A"));
+        assert!(
+            matches("*LaunchTemplate*", "DescribeLaunchTemplateVersions") && matches("*", "") && matches("A*", "A")
+        );
         assert!(!matches("Describe*", "describeTags") && !matches("*Tags", "DescribeTagsX") && !matches("A", "AB"));
         assert!(matches("*a*a*", "banana") && !matches("*x*", "banana") && matches("ü*", "über"));
     }
@@ -289,7 +288,8 @@ mod tests {
 
     #[test]
     fn eucalyptus_knows_simple_policies_and_tags_where_aws_had_them_first() {
-        let euca = |service, action, parameters: &[(&str, &str)]| code(Behaviour::Eucalyptus44, service, action, parameters);
+        let euca =
+            |service, action, parameters: &[(&str, &str)]| code(Behaviour::Eucalyptus44, service, action, parameters);
         assert_eq!(euca("autoscaling", "PutScalingPolicy", &[("PolicyType", "SimpleScaling")]), None);
         let step = [("PolicyType", "StepScaling")];
         assert_eq!(euca("autoscaling", "PutScalingPolicy", &step).as_deref(), Some("InvalidParameterValue"));

@@ -112,7 +112,12 @@ impl LocalCloud {
         };
         let mut tasks = runner::start(&cx, reconcile::all(), &stop);
         serve(&mut tasks, &paths.socket("api"), front.router(), &stop)?;
-        serve(&mut tasks, &paths.socket("imds"), imds::router(Arc::clone(&store), paths.clone(), parts.behaviour), &stop)?;
+        serve(
+            &mut tasks,
+            &paths.socket("imds"),
+            imds::router(Arc::clone(&store), paths.clone(), parts.behaviour),
+            &stop,
+        )?;
         let admin = status::router(cx).merge(instrument::router(parts.faults));
         serve(&mut tasks, &paths.socket("admin"), admin, &stop)?;
         Ok(Self { store, paths, stop, tasks })

@@ -213,9 +213,7 @@ impl Faults {
         self.read_again();
         let mut state = self.lock();
         let mut rules = state.rules.iter_mut().filter(|standing| standing.rule.effect == Effect::InsufficientCapacity);
-        rules
-            .any(|standing| standing.strikes("autoscaling", "RunInstances"))
-            .then(|| insufficient_capacity().message)
+        rules.any(|standing| standing.strikes("autoscaling", "RunInstances")).then(|| insufficient_capacity().message)
     }
 
     /// Refuses a call that names what is not to be seen yet.
@@ -235,7 +233,12 @@ impl Faults {
             hidden.leave_out(service, action, output);
         }
         for span in &verdict.hide {
-            state.hidden.extend(hidden::created(service, action, input, output, *span));
+            for new in hidden::created(service, action, input, output, *span) {
+                // A call that is repeated with its client token creates nothing.
+                if !state.hidden.iter().any(|known| known.is_same(&new)) {
+                    state.hidden.push(new);
+                }
+            }
         }
     }
 

@@ -210,6 +210,10 @@ impl Hidden {
         self.until.is_none_or(|end| Instant::now() < end) && self.looks_left != Some(0)
     }
 
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        std::ptr::eq(self.kind, other.kind) && self.name == other.name
+    }
+
     fn note_look(&mut self) {
         self.looks_left = self.looks_left.map(|left| left.saturating_sub(1));
     }

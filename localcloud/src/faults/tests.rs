@@ -75,7 +75,10 @@ fn what_is_no_plan_is_said_with_the_place_and_the_reason() {
     assert!(said("[[fault]]\naction = '*'\neffect = 'throttle'\nnht = 2").contains("unknown field `nht`"));
     assert!(said("[[fault]]\naction = '*'\neffect = 'trottle'").contains("unknown variant `trottle`"));
     let wrong = |more: &str| said(&format!("[[fault]]\naction = 'RunInstances'\n{more}"));
-    assert!(said("[[fault]]\naction = 'RunInstance'\neffect = 'throttle'").contains("fault 1 (throttle of RunInstance): no action"));
+    assert!(
+        said("[[fault]]\naction = 'RunInstance'\neffect = 'throttle'")
+            .contains("fault 1 (throttle of RunInstance): no action")
+    );
     assert!(wrong("effect = 'delay'").contains("needs milliseconds"));
     assert!(wrong("effect = 'hide'").contains("needs seconds or calls"));
     assert!(wrong("effect = 'throttle'\nnth = 0").contains("counts from 1"));

@@ -78,7 +78,12 @@ fn world(instance: Instance) -> World {
             Ok::<_, StoreError>(())
         })
         .expect("commits");
-    World { router: router(Arc::clone(&store), paths.clone(), Behaviour::Everything), store, paths, _directory: directory }
+    World {
+        router: router(Arc::clone(&store), paths.clone(), Behaviour::Everything),
+        store,
+        paths,
+        _directory: directory,
+    }
 }
 
 impl World {

@@ -91,8 +91,13 @@ impl Front {
 
 async fn handle(State(front): State<Arc<Front>>, request: axum::extract::Request) -> Response {
     let (head, body) = request.into_parts();
-    let mut request =
-        Request { method: head.method, uri: head.uri, headers: head.headers, body: Bytes::new(), request_id: id::uuid() };
+    let mut request = Request {
+        method: head.method,
+        uri: head.uri,
+        headers: head.headers,
+        body: Bytes::new(),
+        request_id: id::uuid(),
+    };
     match tokio::time::timeout(BODY_LIMIT, body_of(body)).await {
         Ok(Ok(body)) => request.body = body,
         Ok(Err(refusal)) => return front.refuse_body(&request, refusal),
@@ -102,7 +107,7 @@ async fn handle(State(front): State<Arc<Front>>, request: axum::extract::Request
     // Store transactions wait for the disk; they must not hold up the sockets.
     let opening = Arc::clone(&front);
     let opened = tokio::task::spawn_blocking(move || match opening.open(request) {
-        Ok(call) if call.verdict.delay.is_zero() => Err(opening.answer(call)),
+        Ok(call) if call.verdict.delay.is_zero() => Err(Box::new(opening.answer(call))),
         opened => opened,
     })
     .await;
@@ -111,7 +116,7 @@ async fn handle(State(front): State<Arc<Front>>, request: axum::extract::Request
             tokio::time::sleep(call.verdict.delay).await;
             tokio::task::spawn_blocking(move || front.answer(call)).await
         }
-        Ok(Err(response)) => Ok(response),
+        Ok(Err(response)) => Ok(*response),
         Err(error) => Err(error),
     };
     answered.unwrap_or_else(|error| {
@@ -212,11 +217,11 @@ impl Front {
     }
 
     /// Who calls what: without a valid signature nothing of the body is looked at.
-    fn open(&self, request: Request) -> Result<Call, Response> {
+    fn open(&self, request: Request) -> Result<Call, Box<Response>> {
         let Some(Address { service, codec, action }) = self.address(&request) else {
-            return Err(no_service(&request.request_id));
+            return Err(Box::new(no_service(&request.request_id)));
         };
-        let refused = |error: &ApiError| encode_error(service, codec, error, &request.request_id);
+        let refused = |error: &ApiError| Box::new(encode_error(service, codec, error, &request.request_id));
         let credential = self.authenticate(&request, service).map_err(|error| refused(&error))?;
         let decoded = match codec {
             Codec::Query => request.parameters().and_then(decode_query).map_err(|error| in_words_of(service, error)),
@@ -225,7 +230,9 @@ impl Front {
         };
         let (action, input) = match (decoded, action) {
             (Ok(input), Some(action)) => (action.to_owned(), input),
-            (Ok(mut input), None) => (take_action(&mut input).map_err(|error| refused(&in_words_of(service, error)))?, input),
+            (Ok(mut input), None) => {
+                (take_action(&mut input).map_err(|error| refused(&in_words_of(service, error)))?, input)
+            }
             (Err(error), _) => return Err(refused(&error)),
         };
         let verdict = self.faults.meet(service.signing_name, &action, &request.request_id);
@@ -312,23 +319,22 @@ impl Front {
 
     fn run(&self, service: &Service, action: &str, input: Node, credential: &Credential) -> Result<Node, ApiError> {
         let run = service.find(action)?;
-        self.store
-            .transact(|tx| {
-                let site = tx
-                    .get::<Site>(Site::KEY)
-                    .ok_or_else(|| ApiError::from(StoreError::Commit("the cloud has no site record".to_owned())))?;
-                let caller = Caller {
-                    account_id: credential.account_id.clone(),
-                    principal_arn: credential.principal_arn.clone(),
-                    principal_id: credential.principal_id.clone(),
-                    access_key: credential.access_key.clone(),
-                    region: site.region.clone(),
-                    site: &site,
-                    observer: &*self.observer,
-                    metrics: &self.metrics,
-                };
-                run(input, tx, &caller)
-            })
+        self.store.transact(|tx| {
+            let site = tx
+                .get::<Site>(Site::KEY)
+                .ok_or_else(|| ApiError::from(StoreError::Commit("the cloud has no site record".to_owned())))?;
+            let caller = Caller {
+                account_id: credential.account_id.clone(),
+                principal_arn: credential.principal_arn.clone(),
+                principal_id: credential.principal_id.clone(),
+                access_key: credential.access_key.clone(),
+                region: site.region.clone(),
+                site: &site,
+                observer: &*self.observer,
+                metrics: &self.metrics,
+            };
+            run(input, tx, &caller)
+        })
     }
 }
 
@@ -366,16 +372,14 @@ fn injected(service: &Service, effect: Effect) -> ApiError {
         }
         Effect::InsufficientCapacity => faults::insufficient_capacity(),
         Effect::DependencyViolation => match service.signing_name {
-            "iam" => ApiError::new("DeleteConflict", "Cannot delete entity: something still depends on it.").status(409),
+            "iam" => {
+                ApiError::new("DeleteConflict", "Cannot delete entity: something still depends on it.").status(409)
+            }
             "autoscaling" => ApiError::new("ResourceInUse", "The resource is in use: something still depends on it."),
             _ => ApiError::new("DependencyViolation", "The resource has a dependent object and cannot be deleted."),
         },
         Effect::ExpiredToken => refusal(service, &AuthError::TokenExpired),
-        Effect::InternalError
-        | Effect::DropBefore
-        | Effect::DropAfter
-        | Effect::Delay
-        | Effect::Hide => {
+        Effect::InternalError | Effect::DropBefore | Effect::DropAfter | Effect::Delay | Effect::Hide => {
             let code = if ec2 { "InternalError" } else { "InternalFailure" };
             ApiError::new(code, "An internal error has occurred.").status(500)
         }

@@ -45,7 +45,8 @@ fn insert(
     value: String,
     room: &mut usize,
 ) -> Result<(), DecodeError> {
-    *room = room.checked_sub(1).ok_or_else(|| DecodeError::Invalid("the request has too many parameters".to_owned()))?;
+    *room =
+        room.checked_sub(1).ok_or_else(|| DecodeError::Invalid("the request has too many parameters".to_owned()))?;
     let conflict =
         || DecodeError::Invalid(format!("the parameter {whole} is given twice, or as a value and as a structure"));
     match rest.split_once('.') {

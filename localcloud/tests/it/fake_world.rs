@@ -28,7 +28,7 @@ use localcloud::{
         runner::{Context, Reconciler},
     },
     store::{Record, Store, StoreError, Transaction},
-    wire::{query, value::Node},
+    wire::{front::Front, query, value::Node},
 };
 
 const LIMIT: Duration = Duration::from_secs(20);
@@ -115,6 +115,16 @@ impl FakeWorld {
             metrics: &self.cx.metrics,
         };
         self.store.transact(|tx| run(input, tx, &caller)).map(Answer)
+    }
+
+    /// The API as it is served, without faults and with everything.
+    pub(crate) fn front(&self) -> Front {
+        Front::new(Arc::clone(&self.store), api::services(), Arc::new(NoConsole), Arc::clone(&self.cx.metrics))
+    }
+
+    /// Those that groups' launches meet.
+    pub(crate) fn faults(&self) -> Faults {
+        self.cx.faults.clone()
     }
 
     /// Calls an action that must be refused, and returns the error's code.

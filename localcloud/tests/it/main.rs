@@ -2,14 +2,17 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
 mod auto_scaling;
+mod behaviour;
 mod cloudwatch;
 mod ec2;
 mod elb;
 mod fake_world;
+mod faults;
 mod haproxy;
 mod iam;
 mod network;
 mod nspawn;
 mod object_storage;
 mod sandbox;
+mod signed;
 mod volumes;
