@@ -49,6 +49,7 @@ use tokio::{
 pub use self::credentials::{S3Credential, S3Credentials};
 use self::{credentials::Keys, request_body::RequestBody, versions::Versions};
 use crate::{
+    behaviour::Behaviour,
     host::{
         self, HostError,
         command::Command,
@@ -63,6 +64,7 @@ pub const PROGRAM: &str = "object-storage";
 const DOMAIN: &str = "s3.localhost";
 /// What the program logs, as for all of its commands.
 const LOG_VARIABLE: &str = "LOCALCLOUD_LOG";
+const BEHAVE_LIKE: &str = "--behave-like";
 const START_LIMIT: Duration = Duration::from_secs(20);
 const STOP_LIMIT: Duration = Duration::from_secs(15);
 /// How long requests under way may take when the process is asked to end.
@@ -80,6 +82,9 @@ pub struct Arguments {
     /// File of the access keys, read again whenever it changes
     #[arg(long)]
     pub credentials: PathBuf,
+    /// Have only what that cloud has
+    #[arg(long, value_enum, default_value_t)]
+    pub behave_like: Behaviour,
 }
 
 /// Serves S3 until it is asked to end (SIGTERM).
@@ -94,7 +99,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let keys = Arc::new(Keys::new(arguments.credentials.clone()));
     let mut builder = S3ServiceBuilder::new(versions);
     builder.set_auth(credentials::Auth(Arc::clone(&keys)));
-    builder.set_access(credentials::Access(Arc::clone(&keys)));
+    builder.set_access(credentials::Access { keys: Arc::clone(&keys), behaviour: arguments.behave_like });
     builder.set_host(Host);
     let service = builder.build();
 
@@ -169,14 +174,16 @@ impl S3Host for Host {
     }
 }
 
-/// Starts the process if it does not run, and waits until it answers. One that a former daemon has started goes on.
+/// Starts the process if it does not run, and waits until it answers. One that a former daemon has started goes on, unless
+/// it was told to behave like another cloud.
 ///
 /// # Errors
 /// When it cannot be started or does not answer in time.
-pub async fn ensure_running(paths: &Paths, own_exe: &Path) -> host::Result<()> {
+pub async fn ensure_running(paths: &Paths, own_exe: &Path, behaviour: Behaviour) -> host::Result<()> {
     let pid_file = PidFile::new(paths.pid_file(PROGRAM));
     let socket = paths.socket("s3");
-    if pid_file.is_alive() && UnixStream::connect(&socket).await.is_ok() {
+    let behaves = pid_file.process().is_some_and(|process| behaves_like(process.pid, behaviour));
+    if behaves && pid_file.is_alive() && UnixStream::connect(&socket).await.is_ok() {
         return Ok(());
     }
     pid_file.stop(STOP_LIMIT).await;
@@ -187,7 +194,9 @@ pub async fn ensure_running(paths: &Paths, own_exe: &Path) -> host::Result<()> {
         .arg("--root")
         .arg(paths.s3_root())
         .arg("--credentials")
-        .arg(paths.s3_credentials());
+        .arg(paths.s3_credentials())
+        .arg(BEHAVE_LIKE)
+        .arg(behaviour.name());
     // `s3s` logs each refused request as an error.
     let command = match std::env::var_os(LOG_VARIABLE) {
         Some(_) => command,
@@ -208,6 +217,13 @@ pub async fn ensure_running(paths: &Paths, own_exe: &Path) -> host::Result<()> {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     Ok(())
+}
+
+/// Whether a process was started so, as its command line tells.
+fn behaves_like(pid: i32, behaviour: Behaviour) -> bool {
+    let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let arguments: Vec<&[u8]> = line.split(|byte| *byte == 0).collect();
+    arguments.windows(2).any(|pair| pair == [BEHAVE_LIKE.as_bytes(), behaviour.name().as_bytes()])
 }
 
 /// Ends the process; requests under way are finished. Not running is success.

@@ -6,7 +6,7 @@ pub mod cbor;
 pub mod front;
 /// JSON bodies to and from nodes.
 pub mod json;
-/// Serves a router on a Unix socket.
+/// Serves a router on a socket.
 pub mod listener;
 /// AWS query and EC2 query parameters to nodes.
 pub mod query;

@@ -70,7 +70,9 @@ pub async fn foreground(config: &Config, instrument: &Instrument) -> Result<Exit
     let Some(image) = image::find(config)? else {
         bail!("no VM image is built in {}\n\nhint: `localcloud image build`", config.cache_dir.display())
     };
-    object_storage::ensure_running(&paths, &std::env::current_exe()?).await.context("starting S3")?;
+    object_storage::ensure_running(&paths, &std::env::current_exe()?, instrument.behave_like)
+        .await
+        .context("starting S3")?;
     let parts = Parts { drivers: real_drivers(config, &paths), image, behaviour: instrument.behave_like, faults };
     let cloud = LocalCloud::start(config, parts).await?;
     progress(&format!(

@@ -15,7 +15,10 @@ use s3s::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::wire::sigv4::{self, AuthError, Secret};
+use crate::{
+    behaviour::Behaviour,
+    wire::sigv4::{self, AuthError, Secret},
+};
 
 /// The file's content.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -110,12 +113,15 @@ impl S3Auth for Auth {
 }
 
 /// Private buckets: whoever has a key of the account and, where the key is temporary, its token.
-pub(super) struct Access(pub(super) Arc<Keys>);
+pub(super) struct Access {
+    pub(super) keys: Arc<Keys>,
+    pub(super) behaviour: Behaviour,
+}
 
 #[async_trait::async_trait]
 impl S3Access for Access {
     async fn check(&self, context: &mut S3AccessContext<'_>) -> S3Result<()> {
-        let credential = context.credentials().and_then(|credentials| self.0.find(&credentials.access_key));
+        let credential = context.credentials().and_then(|credentials| self.keys.find(&credentials.access_key));
         let Some(credential) = credential else {
             return Err(S3Error::with_message(
                 S3ErrorCode::AccessDenied,
@@ -139,7 +145,30 @@ impl S3Access for Access {
                 S3ErrorCode::InvalidToken,
                 "The provided token is malformed or otherwise invalid.",
             ),
-        })
+        })?;
+        if self.behaviour.has_bucket_acls() { Ok(()) } else { refuse_acls(context) }
+    }
+}
+
+/// As buckets of AWS do whose objects belong to the bucket's owner, which is how new ones are.
+/// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/about-object-ownership.html>
+fn refuse_acls(context: &S3AccessContext<'_>) -> S3Result<()> {
+    let acl = context.headers().get("x-amz-acl").map(http::HeaderValue::as_bytes);
+    let grants = context.headers().keys().any(|name| name.as_str().starts_with("x-amz-grant-"));
+    match context.s3_op().name() {
+        "CreateBucket" if grants || acl.is_some_and(|acl| acl != b"private") => Err(S3Error::with_message(
+            S3ErrorCode::InvalidBucketAclWithObjectOwnership,
+            "Bucket cannot have ACLs set with ObjectOwnership's BucketOwnerEnforced setting",
+        )),
+        "CreateBucket" => Ok(()),
+        operation
+            if grants
+                || matches!(operation, "PutBucketAcl" | "PutObjectAcl")
+                || acl.is_some_and(|acl| acl != b"bucket-owner-full-control") =>
+        {
+            Err(S3Error::with_message(S3ErrorCode::AccessControlListNotSupported, "The bucket does not allow ACLs"))
+        }
+        _ => Ok(()),
     }
 }
 

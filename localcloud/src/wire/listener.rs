@@ -1,15 +1,14 @@
-//! Serves a router on a Unix socket: connections whose requests do not come to an end are closed, and an answer may be
+//! Serves a router on a socket: connections whose requests do not come to an end are closed, and an answer may be
 //! held back altogether.
 
 use std::{convert::Infallible, time::Duration};
 
-use axum::{Router, body::Body, response::Response};
+use axum::{Router, body::Body, response::Response, serve::Listener};
 use hyper::{Request, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     server::graceful::GracefulShutdown,
 };
-use tokio::net::UnixListener;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
@@ -27,20 +26,12 @@ pub struct Unanswered;
 struct HeldBack;
 
 /// Serves until it is told to stop; requests under way are finished.
-pub async fn serve(listener: UnixListener, router: Router, stop: CancellationToken) {
+pub async fn serve(mut listener: impl Listener, router: Router, stop: CancellationToken) {
     let connections = GracefulShutdown::new();
     loop {
-        let stream = tokio::select! {
+        let (stream, _) = tokio::select! {
             () = stop.cancelled() => break,
-            accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => stream,
-                Err(error) => {
-                    // As a rule too many open files: a moment later there may be fewer.
-                    tracing::warn!("accepting a connection: {error}");
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                    continue;
-                }
-            },
+            accepted = listener.accept() => accepted,
         };
         let router = router.clone();
         let service = service_fn(move |request: Request<Incoming>| answer(router.clone(), request));

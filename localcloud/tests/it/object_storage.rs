@@ -8,6 +8,7 @@ use std::{
 };
 
 use localcloud::{
+    behaviour::Behaviour,
     drivers::{
         ProxyDriver as _, ProxyPlan,
         haproxy::{Haproxy, HaproxySettings},
@@ -72,7 +73,12 @@ impl World {
     }
 
     async fn start(&self) {
-        object_storage::ensure_running(&self.paths, Path::new(env!("CARGO_BIN_EXE_localcloud"))).await.unwrap();
+        self.start_like(Behaviour::Everything).await;
+    }
+
+    async fn start_like(&self, behaviour: Behaviour) {
+        let program = Path::new(env!("CARGO_BIN_EXE_localcloud"));
+        object_storage::ensure_running(&self.paths, program, behaviour).await.unwrap();
     }
 
     fn pid(&self) -> String {
@@ -271,5 +277,31 @@ async fn a_new_key_is_known_at_once_and_the_process_is_adopted() {
     world.aws(&["s3", "ls"]).unwrap();
     world.start().await;
     assert_eq!(world.pid(), pid, "started twice is started once");
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cloud_like_aws_refuses_acls_and_a_running_s3_is_told_so() {
+    if let Err(reason) = python() {
+        return eprintln!("{reason}");
+    }
+    let world = World::new("acls").await;
+    let local = world.directory.join("file");
+    std::fs::write(&local, "bytes").unwrap();
+    let local = local.to_str().unwrap();
+    world.aws(&["s3", "mb", "s3://bucket"]).unwrap();
+    let put = ["s3api", "put-object", "--bucket", "bucket", "--key", "a", "--body", local];
+    let public = [put.as_slice(), &["--acl", "public-read"]].concat();
+    let before = world.pid();
+    world.start().await;
+    assert_eq!(world.pid(), before, "it goes on");
+    world.start_like(Behaviour::Aws).await;
+    assert_ne!(world.pid(), before);
+    let refused = world.aws(&public).unwrap_err();
+    assert!(refused.contains("AccessControlListNotSupported"), "{refused}");
+    world.aws(&[put.as_slice(), &["--acl", "bucket-owner-full-control"]].concat()).unwrap();
+    world.aws(&put).unwrap();
+    let refused = world.aws(&["s3api", "put-bucket-acl", "--bucket", "bucket", "--acl", "private"]).unwrap_err();
+    assert!(refused.contains("AccessControlListNotSupported"), "{refused}");
     world.end().await;
 }
