@@ -43,12 +43,13 @@ pub fn router(cx: Context) -> Router {
 }
 
 async fn status(State(cx): State<Context>) -> Result<Json<Status>, String> {
+    let unwritten = cx.store.trouble();
     let counted = cx.store.read(|tx| {
         let instances = tx.list::<Instance>();
         let volumes = tx.list::<Volume>();
         let balancers = tx.list::<LoadBalancer>();
         let groups = tx.list::<AutoScalingGroup>();
-        let mut troubles: Vec<String> = cx.faults.trouble().into_iter().collect();
+        let mut troubles: Vec<String> = cx.faults.trouble().into_iter().chain(unwritten.clone()).collect();
         let mut note = |what: &str, name: &str, trouble: Option<&String>| {
             troubles.extend(trouble.map(|trouble| format!("{what} {name}: {trouble}")));
         };

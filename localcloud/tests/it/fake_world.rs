@@ -48,6 +48,15 @@ pub(crate) struct FakeWorld {
 
 impl FakeWorld {
     pub(crate) fn new() -> Self {
+        Self::over(FakeCloud::new(), |paths| Store::open(&paths.records()).unwrap(), |drivers| drivers)
+    }
+
+    /// Over records and machines that may be there already, with something around the drivers.
+    pub(crate) fn over(
+        cloud: FakeCloud,
+        open: impl FnOnce(&Paths) -> Store,
+        around: impl FnOnce(Drivers) -> Drivers,
+    ) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let config = Config {
             state_dir: dir.path().to_owned(),
@@ -57,8 +66,9 @@ impl FakeWorld {
             public_subnet: Prefix(127, 77),
         };
         let paths = Paths::new(dir.path());
-        let store = Arc::new(Store::open(&paths.records()).unwrap());
-        let site = Site::new((10, 77), (127, 77), config.port);
+        let store = Arc::new(open(&paths));
+        let known = store.read(|tx| tx.get::<Site>(Site::KEY).map(|site| Site::clone(&site))).unwrap();
+        let site = known.unwrap_or_else(|| Site::new((10, 77), (127, 77), config.port));
         let image = BuiltImage {
             name: "debian".into(),
             description: "Debian".into(),
@@ -74,9 +84,8 @@ impl FakeWorld {
                 Ok::<_, StoreError>(api::ec2::found(tx, &site, &image))
             })
             .unwrap();
-        let cloud = FakeCloud::new();
         let proxy = Arc::new(BusyProxy { inner: Arc::clone(&cloud.proxy), sessions: Mutex::default() });
-        let drivers = Drivers { proxy: proxy.clone(), ..cloud.drivers() };
+        let drivers = around(Drivers { proxy: proxy.clone(), ..cloud.drivers() });
         let cx = Context {
             store: Arc::clone(&store),
             metrics: Arc::default(),

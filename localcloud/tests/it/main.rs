@@ -10,6 +10,8 @@ mod fake_world;
 mod faults;
 mod haproxy;
 mod iam;
+mod kill;
+mod mortal;
 mod network;
 mod nspawn;
 mod object_storage;
