@@ -1,5 +1,7 @@
 //! The program's commands: one file each, with a testable function apart from the flags.
 
+/// `localcloud actions`
+pub mod actions;
 /// `localcloud image build`
 pub mod image;
 /// `localcloud reset`
@@ -62,6 +64,9 @@ pub enum Command {
         #[arg(long)]
         yes: bool,
     },
+    /// Print docs/actions.md: every action that is carried out
+    #[command(hide = true)]
+    Actions,
     /// Serve S3 (started by `serve`)
     #[command(hide = true)]
     ObjectStorage(object_storage::Arguments),
@@ -84,6 +89,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Status { config, json } => status::run(&config, json).await,
         Command::Stop { config, if_empty } => stop::run(&config, if_empty).await,
         Command::Reset { config, yes } => reset::run(&config, yes).await,
+        Command::Actions => Ok(actions::run()),
         Command::ObjectStorage(arguments) => object_storage::run(arguments).await.map(|()| Exit::Done),
     }
 }

@@ -9,6 +9,8 @@ pub mod instrument;
 pub mod status;
 /// Ends everything that a cloud runs, with or without a daemon.
 pub mod stopping;
+/// Looks after what the cloud stands on.
+pub mod watchman;
 
 use std::{os::unix::fs::PermissionsExt as _, path::Path, sync::Arc};
 
@@ -83,6 +85,8 @@ pub struct Parts {
     pub image: BuiltImage,
     pub behaviour: Behaviour,
     pub faults: Faults,
+    /// What the watchman sees.
+    pub troubles: watchman::Troubles,
 }
 
 impl LocalCloud {
@@ -118,7 +122,7 @@ impl LocalCloud {
             imds::router(Arc::clone(&store), paths.clone(), parts.behaviour),
             &stop,
         )?;
-        let admin = status::router(cx).merge(instrument::router(parts.faults));
+        let admin = status::router(cx, parts.troubles).merge(instrument::router(parts.faults));
         serve(&mut tasks, &paths.socket("admin"), admin, &stop)?;
         Ok(Self { store, paths, stop, tasks })
     }

@@ -58,6 +58,31 @@ use crate::{
     paths::Paths,
 };
 
+/// What it carries out, in the order of the alphabet.
+pub const OPERATIONS: &[&str] = &[
+    "AbortMultipartUpload",
+    "CompleteMultipartUpload",
+    "CopyObject",
+    "CreateBucket",
+    "CreateMultipartUpload",
+    "DeleteBucket",
+    "DeleteObject",
+    "DeleteObjects",
+    "GetBucketLocation",
+    "GetBucketVersioning",
+    "GetObject",
+    "HeadBucket",
+    "HeadObject",
+    "ListBuckets",
+    "ListMultipartUploads",
+    "ListObjects",
+    "ListObjectsV2",
+    "ListParts",
+    "PutObject",
+    "UploadPart",
+    "UploadPartCopy",
+];
+
 /// Name of the subcommand, of the pid file, of the log.
 pub const PROGRAM: &str = "object-storage";
 /// Host by which S3 is told from the API; buckets are its subdomains.

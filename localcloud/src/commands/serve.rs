@@ -8,13 +8,19 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    task::JoinSet,
+};
 
 use super::{Exit, progress, require_root, status};
 use crate::{
     behaviour::Behaviour,
     config::Config,
-    daemon::{DaemonLock, LocalCloud, Parts, real_drivers},
+    daemon::{
+        DaemonLock, LocalCloud, Parts, real_drivers,
+        watchman::{Troubles, Watchman},
+    },
     faults::Faults,
     host::{
         command::Command,
@@ -73,8 +79,13 @@ pub async fn foreground(config: &Config, instrument: &Instrument) -> Result<Exit
     object_storage::ensure_running(&paths, &std::env::current_exe()?, instrument.behave_like)
         .await
         .context("starting S3")?;
-    let parts = Parts { drivers: real_drivers(config, &paths), image, behaviour: instrument.behave_like, faults };
+    let (behaviour, troubles) = (instrument.behave_like, Troubles::default());
+    let watchman =
+        Watchman { paths: paths.clone(), own_exe: std::env::current_exe()?, behaviour, troubles: troubles.clone() };
+    let parts = Parts { drivers: real_drivers(config, &paths), image, behaviour, faults, troubles };
     let cloud = LocalCloud::start(config, parts).await?;
+    let mut watching = JoinSet::new();
+    watching.spawn(watchman.watch());
     progress(&format!(
         "serving http://127.0.0.1:{}/services/ (credentials: {})",
         config.port,
@@ -85,6 +96,8 @@ pub async fn foreground(config: &Config, instrument: &Instrument) -> Result<Exit
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }
+    // What is stopped from here on is stopped on purpose.
+    watching.shutdown().await;
     cloud.shut_down().await;
     drop(lock);
     progress("the daemon has ended; instances, load balancers and S3 go on (`localcloud stop` ends them too)");

@@ -26,7 +26,12 @@ pub struct Unanswered;
 struct HeldBack;
 
 /// Serves until it is told to stop; requests under way are finished.
-pub async fn serve(mut listener: impl Listener, router: Router, stop: CancellationToken) {
+pub async fn serve(listener: impl Listener, router: Router, stop: CancellationToken) {
+    serve_within(HEAD_LIMIT, listener, router, stop).await;
+}
+
+/// The same, with another limit for a request's head.
+pub async fn serve_within(head: Duration, mut listener: impl Listener, router: Router, stop: CancellationToken) {
     let connections = GracefulShutdown::new();
     loop {
         let (stream, _) = tokio::select! {
@@ -37,7 +42,7 @@ pub async fn serve(mut listener: impl Listener, router: Router, stop: Cancellati
         let service = service_fn(move |request: Request<Incoming>| answer(router.clone(), request));
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
-            .header_read_timeout(HEAD_LIMIT)
+            .header_read_timeout(head)
             .serve_connection(TokioIo::new(stream), service);
         let connection = connections.watch(connection);
         tokio::spawn(async move {

@@ -204,6 +204,11 @@ impl Answer {
         }
     }
 
+    /// The whole of it.
+    pub(crate) fn tree(&self) -> &Node {
+        &self.0
+    }
+
     pub(crate) fn text(&self, path: &str) -> String {
         self.get(path).unwrap_or_else(|| panic!("there is no {path} in {:?}", self.0))
     }

@@ -2,12 +2,14 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
 mod auto_scaling;
+mod bad_input;
 mod behaviour;
 mod cloudwatch;
 mod ec2;
 mod elb;
 mod fake_world;
 mod faults;
+mod fuzz;
 mod haproxy;
 mod iam;
 mod kill;

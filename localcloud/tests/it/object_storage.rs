@@ -9,6 +9,7 @@ use std::{
 
 use localcloud::{
     behaviour::Behaviour,
+    daemon::watchman::{Troubles, Watchman},
     drivers::{
         ProxyDriver as _, ProxyPlan,
         haproxy::{Haproxy, HaproxySettings},
@@ -303,5 +304,46 @@ async fn a_cloud_like_aws_refuses_acls_and_a_running_s3_is_told_so() {
     world.aws(&put).unwrap();
     let refused = world.aws(&["s3api", "put-bucket-acl", "--bucket", "bucket", "--acl", "private"]).unwrap_err();
     assert!(refused.contains("AccessControlListNotSupported"), "{refused}");
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_killed_s3_is_started_again_within_seconds_and_told_of() {
+    let world = World::new("watched").await;
+    let troubles = Troubles::default();
+    let watchman = Watchman {
+        paths: world.paths.clone(),
+        own_exe: env!("CARGO_BIN_EXE_localcloud").into(),
+        behaviour: Behaviour::Everything,
+        troubles: troubles.clone(),
+    };
+    let watching = tokio::spawn(watchman.watch());
+    let (pid_file, socket) = (PidFile::new(world.paths.pid_file(object_storage::PROGRAM)), world.paths.socket("s3"));
+    let said = |words: &'static str| {
+        let troubles = troubles.clone();
+        async move {
+            let deadline = std::time::Instant::now() + Duration::from_secs(15);
+            while !troubles.list().iter().any(|trouble| trouble.contains(words)) {
+                assert!(std::time::Instant::now() < deadline, "`{words}` is not said: {:?}", troubles.list());
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        }
+    };
+    let killed = pid_file.process().unwrap();
+    // Its first look must have seen it alive.
+    tokio::time::timeout(Duration::from_secs(5), async {
+        while !troubles.has_looked() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await
+    .unwrap();
+    killed.signal(Signal::KILL);
+    said("runs again since").await;
+    assert_ne!(pid_file.process(), Some(killed));
+    assert!(tokio::net::UnixStream::connect(&socket).await.is_ok());
+    let told = troubles.list().into_iter().find(|trouble| trouble.contains("S3")).unwrap();
+    assert!(told.contains(&format!("process {}) had ended unasked", killed.pid)), "{told}");
+    watching.abort();
     world.end().await;
 }
