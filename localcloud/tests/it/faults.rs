@@ -1,13 +1,31 @@
 //! Faults on purpose, as a client meets them over HTTP.
 
-use std::time::{Duration, Instant};
-
-use localcloud::{
-    faults::Faults,
-    model::{instance::Instance, volume::Volume},
+use std::{
+    net::Ipv4Addr,
+    time::{Duration, Instant},
 };
 
-use crate::{fake_world::FakeWorld, signed::Served};
+use localcloud::{
+    drivers::{
+        ProxyDriver as _, ProxyPlan,
+        haproxy::{Haproxy, HaproxySettings},
+    },
+    faults::Faults,
+    model::{instance::Instance, volume::Volume},
+    paths::Paths,
+    wire::listener,
+};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::UnixListener,
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    fake_world::FakeWorld,
+    sandbox::skipped,
+    signed::{Served, Unsigned},
+};
 
 fn served(world: &FakeWorld, plan: &str) -> (Served, Faults) {
     let faults = world.faults();
@@ -125,4 +143,50 @@ async fn a_group_that_lacks_capacity_says_so_and_launches_when_there_is_some() {
     assert!(activities.body.contains("<StatusCode>Failed</StatusCode>"), "{activities:?}");
     assert!(activities.body.contains("not enough capacity"), "{activities:?}");
     world.until("the group has its instance", |world| world.read(|tx| tx.list::<Instance>().len()) == 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dropped_answer_is_none_through_haproxy_too() {
+    if skipped("a_dropped_answer_is_none_through_haproxy_too") {
+        return;
+    }
+    let world = FakeWorld::new();
+    let dir = tempfile::tempdir().unwrap();
+    let paths = Paths::new(dir.path());
+    std::fs::create_dir_all(paths.run_dir()).unwrap();
+    let faults = Faults::default();
+    faults.set("[[fault]]\naction = 'DescribeRegions'\neffect = 'drop-after'\nnth = 1").unwrap();
+    let (served, faulty) = (world.front().with_faults(faults.clone()), CancellationToken::new());
+    let listener = UnixListener::bind(paths.socket("api")).unwrap();
+    let serving = tokio::spawn(listener::serve(listener, served.router(), faulty.clone()));
+    let port = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
+    let proxy = Haproxy::new(HaproxySettings {
+        paths: paths.clone(),
+        namespace: None,
+        gateway: Ipv4Addr::new(10, 77, 0, 1),
+        port,
+        api_socket: paths.socket("api"),
+        s3_socket: paths.socket("s3"),
+        imds_socket: paths.socket("imds"),
+    });
+    proxy.apply(&ProxyPlan::default()).await.unwrap();
+    // Its credential is the one that requests are signed with.
+    let _served = Served::new(&world, |front| front);
+    let request = Unsigned::query("ec2", &[("Action", "DescribeRegions")]).signed();
+    let mut answers = Vec::new();
+    for _ in 0..2 {
+        let mut stream = tokio::net::TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.unwrap();
+        stream.write_all(&request).await.unwrap();
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer).await;
+        answers.push(String::from_utf8_lossy(&answer).into_owned());
+    }
+    proxy.stop().await.unwrap();
+    faulty.cancel();
+    serving.await.unwrap();
+    let _ = std::fs::remove_dir_all(paths.run_dir());
+    assert_eq!(answers[0], "", "the connection ends without a word");
+    assert!(answers[1].starts_with("HTTP/1.1 200"), "{}", answers[1]);
+    let outcomes: Vec<_> = faults.calls(0).calls.into_iter().map(|call| call.outcome).collect();
+    assert_eq!(outcomes, [Some("OK".to_owned()), Some("OK".to_owned())]);
 }

@@ -5,6 +5,7 @@ mod auto_scaling;
 mod bad_input;
 mod behaviour;
 mod cloudwatch;
+mod disk_full;
 mod ec2;
 mod elb;
 mod fake_world;
