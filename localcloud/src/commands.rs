@@ -1,5 +1,7 @@
 //! The program's commands: one file each, with a testable function apart from the flags.
 
+/// `localcloud actions`
+pub mod actions;
 /// `localcloud image build`
 pub mod image;
 /// `localcloud reset`
@@ -29,6 +31,8 @@ pub enum Command {
     Serve {
         #[command(flatten)]
         config: Config,
+        #[command(flatten)]
+        instrument: serve::Instrument,
         /// Return once the API answers, and go on in the background
         #[arg(long)]
         detach: bool,
@@ -60,6 +64,9 @@ pub enum Command {
         #[arg(long)]
         yes: bool,
     },
+    /// Print docs/actions.md: every action that is carried out
+    #[command(hide = true)]
+    Actions,
     /// Serve S3 (started by `serve`)
     #[command(hide = true)]
     ObjectStorage(object_storage::Arguments),
@@ -76,12 +83,13 @@ pub enum Exit {
 /// A sentence for the user.
 pub async fn run(cli: Cli) -> anyhow::Result<Exit> {
     match cli.command {
-        Command::Serve { config, detach } if detach => serve::detached(&config).await,
-        Command::Serve { config, .. } => serve::foreground(&config).await,
+        Command::Serve { config, instrument, detach } if detach => serve::detached(&config, &instrument).await,
+        Command::Serve { config, instrument, .. } => serve::foreground(&config, &instrument).await,
         Command::Image(command) => image::run(command).await,
         Command::Status { config, json } => status::run(&config, json).await,
         Command::Stop { config, if_empty } => stop::run(&config, if_empty).await,
         Command::Reset { config, yes } => reset::run(&config, yes).await,
+        Command::Actions => Ok(actions::run()),
         Command::ObjectStorage(arguments) => object_storage::run(arguments).await.map(|()| Exit::Done),
     }
 }

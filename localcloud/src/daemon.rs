@@ -3,10 +3,14 @@
 
 /// Founds a cloud's records: site, operator's credentials, image, eucarc.
 pub mod founding;
+/// Faults and counted calls on the socket `admin`.
+pub mod instrument;
 /// What the daemon tells of itself on a socket of its own, and only there.
 pub mod status;
 /// Ends everything that a cloud runs, with or without a daemon.
 pub mod stopping;
+/// Looks after what the cloud stands on.
+pub mod watchman;
 
 use std::{os::unix::fs::PermissionsExt as _, path::Path, sync::Arc};
 
@@ -17,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     api::{self, operation::Observer},
+    behaviour::Behaviour,
     config::Config,
     drivers::{
         Drivers, InstanceDriver,
@@ -25,6 +30,7 @@ use crate::{
         network::NamespaceNetwork,
         nspawn::NspawnDriver,
     },
+    faults::Faults,
     image::BuiltImage,
     imds,
     metrics::{self, Metrics},
@@ -35,7 +41,7 @@ use crate::{
         runner::{self, Context},
     },
     store::Store,
-    wire::front::Front,
+    wire::{front::Front, listener},
 };
 
 /// Consoles and buckets, as the API may look at them.
@@ -81,10 +87,14 @@ pub struct LocalCloud {
     tasks: JoinSet<()>,
 }
 
-/// Through what the cloud acts, and which image instances may boot from.
+/// Through what the cloud acts, which image instances may boot from, and what it is to be to its clients.
 pub struct Parts {
     pub drivers: Drivers,
     pub image: BuiltImage,
+    pub behaviour: Behaviour,
+    pub faults: Faults,
+    /// What the watchman sees.
+    pub troubles: watchman::Troubles,
 }
 
 impl LocalCloud {
@@ -102,8 +112,10 @@ impl LocalCloud {
         let observer = Arc::new(World { instances: Arc::clone(&parts.drivers.instances), paths: paths.clone() });
         let samples = Arc::new(Metrics::open(&paths.metrics()));
         let published = (Arc::clone(&store), paths.clone());
-        let front =
-            Front::new(Arc::clone(&store), api::services(), observer, Arc::clone(&samples)).publishing(move || {
+        let front = Front::new(Arc::clone(&store), api::services(), observer, Arc::clone(&samples))
+            .like(parts.behaviour)
+            .with_faults(parts.faults.clone())
+            .publishing(move || {
                 // The reconciler tries again.
                 if let Err(error) = reconcile::credentials::write_for_s3(&published.0, &published.1) {
                     tracing::warn!("{error:#}");
@@ -115,12 +127,19 @@ impl LocalCloud {
             drivers: parts.drivers,
             paths: paths.clone(),
             config: config.clone(),
+            faults: parts.faults.clone(),
         };
         let mut tasks = runner::start(&cx, reconcile::all(), &stop);
         tasks.spawn(metrics::keep(samples, stop.clone()));
         serve(&mut tasks, &paths.socket("api"), front.router(), &stop)?;
-        serve(&mut tasks, &paths.socket("imds"), imds::router(Arc::clone(&store), paths.clone()), &stop)?;
-        serve(&mut tasks, &paths.socket("admin"), status::router(cx), &stop)?;
+        serve(
+            &mut tasks,
+            &paths.socket("imds"),
+            imds::router(Arc::clone(&store), paths.clone(), parts.behaviour),
+            &stop,
+        )?;
+        let admin = status::router(cx, parts.troubles).merge(instrument::router(parts.faults));
+        serve(&mut tasks, &paths.socket("admin"), admin, &stop)?;
         Ok(Self { store, paths, stop, tasks })
     }
 
@@ -141,13 +160,7 @@ fn serve(tasks: &mut JoinSet<()>, socket: &Path, router: Router, stop: &Cancella
     }
     let listener = UnixListener::bind(socket).with_context(|| format!("listening at {}", socket.display()))?;
     std::fs::set_permissions(socket, std::fs::Permissions::from_mode(0o600))?;
-    let stop = stop.clone();
-    tasks.spawn(async move {
-        let served = axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await;
-        if let Err(error) = served {
-            tracing::error!("serving a socket: {error}");
-        }
-    });
+    tasks.spawn(listener::serve(listener, router, stop.clone()));
     Ok(())
 }
 

@@ -23,6 +23,7 @@ use self::{
 };
 use crate::{
     api::iam::role_credentials::{role_credential, trusts_instances},
+    behaviour::Behaviour,
     model::{
         auto_scaling::{AutoScalingGroup, GROUP_TAG},
         identity::{Credential, InstanceProfile, Role},
@@ -79,6 +80,7 @@ struct Imds {
     store: Arc<Store>,
     paths: Paths,
     tokens: Tokens,
+    behaviour: Behaviour,
     clock: Clock,
 }
 
@@ -86,13 +88,13 @@ struct Imds {
 type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
 /// Answers all requests of all instances.
-pub fn router(store: Arc<Store>, paths: Paths) -> Router {
-    router_by(Arc::new(Timestamp::now), store, paths)
+pub fn router(store: Arc<Store>, paths: Paths, behaviour: Behaviour) -> Router {
+    router_by(Arc::new(Timestamp::now), store, paths, behaviour)
 }
 
-fn router_by(clock: Clock, store: Arc<Store>, paths: Paths) -> Router {
+fn router_by(clock: Clock, store: Arc<Store>, paths: Paths, behaviour: Behaviour) -> Router {
     let tokens = Tokens::new(&token_secret(&store));
-    Router::new().fallback(answer).with_state(Imds { store, paths, tokens, clock })
+    Router::new().fallback(answer).with_state(Imds { store, paths, tokens, behaviour, clock })
 }
 
 /// Tokens outlive the daemon, so their key is made of something that does: the operator's secret key.
@@ -114,6 +116,9 @@ async fn answer(State(imds): State<Imds>, request: Request) -> Response {
     };
     let path = request.uri().path();
     if path.trim_end_matches('/') == "/latest/api/token" {
+        if !imds.behaviour.has_metadata_tokens() {
+            return refuse(StatusCode::NOT_FOUND, "There is nothing of this name.");
+        }
         return imds.hand_out_token(&instance, request.method(), request.headers());
     }
     if request.method() != Method::GET && request.method() != Method::HEAD {

@@ -3,6 +3,8 @@
 
 /// The services' actions: each writes records in one transaction and touches nothing else.
 pub mod api;
+/// Like which cloud this one behaves.
+pub mod behaviour;
 /// The program's commands.
 pub mod commands;
 /// What the operator chose: state directory, port, subnets.
@@ -11,6 +13,8 @@ pub mod config;
 pub mod daemon;
 /// The traits behind which the world is changed, and their implementations, real and fake.
 pub mod drivers;
+/// Faults on purpose, for testing clients.
+pub mod faults;
 /// What Linux offers: processes, namespaces, cgroups, mounts, loop devices. One file per system command.
 pub mod host;
 /// Builds and caches the Debian tree from which instances boot.

@@ -58,6 +58,7 @@ use tokio::{
 pub use self::credentials::{S3Credential, S3Credentials};
 use self::{credentials::Keys, request_body::RequestBody, versions::Versions};
 use crate::{
+    behaviour::Behaviour,
     host::{
         self, HostError,
         command::Command,
@@ -66,12 +67,38 @@ use crate::{
     paths::Paths,
 };
 
+/// What it carries out, in the order of the alphabet.
+pub const OPERATIONS: &[&str] = &[
+    "AbortMultipartUpload",
+    "CompleteMultipartUpload",
+    "CopyObject",
+    "CreateBucket",
+    "CreateMultipartUpload",
+    "DeleteBucket",
+    "DeleteObject",
+    "DeleteObjects",
+    "GetBucketLocation",
+    "GetBucketVersioning",
+    "GetObject",
+    "HeadBucket",
+    "HeadObject",
+    "ListBuckets",
+    "ListMultipartUploads",
+    "ListObjects",
+    "ListObjectsV2",
+    "ListParts",
+    "PutObject",
+    "UploadPart",
+    "UploadPartCopy",
+];
+
 /// Name of the subcommand, of the pid file, of the log.
 pub const PROGRAM: &str = "object-storage";
 /// Host by which S3 is told from the API; buckets are its subdomains.
 const DOMAIN: &str = "s3.localhost";
 /// What the program logs, as for all of its commands.
 const LOG_VARIABLE: &str = "LOCALCLOUD_LOG";
+const BEHAVE_LIKE: &str = "--behave-like";
 const START_LIMIT: Duration = Duration::from_secs(20);
 const STOP_LIMIT: Duration = Duration::from_secs(15);
 /// How long requests under way may take when the process is asked to end.
@@ -89,6 +116,9 @@ pub struct Arguments {
     /// File of the access keys, read again whenever it changes
     #[arg(long)]
     pub credentials: PathBuf,
+    /// Have only what that cloud has
+    #[arg(long, value_enum, default_value_t)]
+    pub behave_like: Behaviour,
 }
 
 /// Serves S3 until it is asked to end (SIGTERM).
@@ -103,7 +133,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let keys = Arc::new(Keys::new(arguments.credentials.clone()));
     let mut builder = S3ServiceBuilder::new(versions.clone());
     builder.set_auth(credentials::Auth(Arc::clone(&keys)));
-    builder.set_access(access::Access { keys: Arc::clone(&keys), versions });
+    builder.set_access(access::Access { keys: Arc::clone(&keys), versions, behaviour: arguments.behave_like });
     builder.set_host(Host);
     let service = builder.build();
 
@@ -181,14 +211,16 @@ impl S3Host for Host {
     }
 }
 
-/// Starts the process if it does not run, and waits until it answers. One that a former daemon has started goes on.
+/// Starts the process if it does not run, and waits until it answers. One that a former daemon has started goes on, unless
+/// it was told to behave like another cloud.
 ///
 /// # Errors
 /// When it cannot be started or does not answer in time.
-pub async fn ensure_running(paths: &Paths, own_exe: &Path) -> host::Result<()> {
+pub async fn ensure_running(paths: &Paths, own_exe: &Path, behaviour: Behaviour) -> host::Result<()> {
     let pid_file = PidFile::new(paths.pid_file(PROGRAM));
     let socket = paths.socket("s3");
-    if pid_file.is_alive() && UnixStream::connect(&socket).await.is_ok() {
+    let behaves = pid_file.process().is_some_and(|process| behaves_like(process.pid, behaviour));
+    if behaves && pid_file.is_alive() && UnixStream::connect(&socket).await.is_ok() {
         return Ok(());
     }
     pid_file.stop(STOP_LIMIT).await;
@@ -199,7 +231,9 @@ pub async fn ensure_running(paths: &Paths, own_exe: &Path) -> host::Result<()> {
         .arg("--root")
         .arg(paths.s3_root())
         .arg("--credentials")
-        .arg(paths.s3_credentials());
+        .arg(paths.s3_credentials())
+        .arg(BEHAVE_LIKE)
+        .arg(behaviour.name());
     // `s3s` logs each refused request as an error.
     let command = match std::env::var_os(LOG_VARIABLE) {
         Some(_) => command,
@@ -220,6 +254,13 @@ pub async fn ensure_running(paths: &Paths, own_exe: &Path) -> host::Result<()> {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     Ok(())
+}
+
+/// Whether a process was started so, as its command line tells.
+fn behaves_like(pid: i32, behaviour: Behaviour) -> bool {
+    let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let arguments: Vec<&[u8]> = line.split(|byte| *byte == 0).collect();
+    arguments.windows(2).any(|pair| pair == [BEHAVE_LIKE.as_bytes(), behaviour.name().as_bytes()])
 }
 
 /// Ends the process; requests under way are finished. Not running is success.

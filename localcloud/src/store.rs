@@ -46,11 +46,18 @@ pub enum StoreError {
     Commit(String),
 }
 
+type Pending = BTreeMap<(&'static str, String), Option<Change>>;
+
 struct Inner {
-    database: Database,
+    /// None after a write that failed: redb then wants the file to be opened anew.
+    database: Option<Database>,
+    open: Opener,
     tables: BTreeMap<&'static str, Table>,
     log: Log,
+    trouble: Option<String>,
 }
+
+type Opener = Box<dyn Fn() -> Result<Database, StoreError> + Send + Sync>;
 
 /// All records of one cloud.
 pub struct Store {
@@ -64,15 +71,32 @@ impl Store {
     /// # Errors
     /// When the file cannot be opened, is in use by another process, or is no record file.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
-        let database = Database::create(path)
-            .map_err(|error| StoreError::Open { path: path.display().to_string(), cause: error.to_string() })?;
-        // Secret keys and private keys are among them.
-        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))
-            .map_err(|error| StoreError::Open { path: path.display().to_string(), cause: error.to_string() })?;
-        Ok(Self {
-            inner: Mutex::new(Inner { database, tables: BTreeMap::new(), log: Log::default() }),
-            changed: watch::Sender::new(0),
+        let path = path.to_owned();
+        Self::over(move || {
+            let error = |cause: String| StoreError::Open { path: path.display().to_string(), cause };
+            let database = Database::create(&path).map_err(|cause| error(cause.to_string()))?;
+            // Secret keys and private keys are among them.
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))
+                .map_err(|cause| error(cause.to_string()))?;
+            Ok(database)
         })
+    }
+
+    /// Over a database of whatever kind. It is opened here, and again after a write that failed.
+    ///
+    /// # Errors
+    /// The opener's.
+    pub fn over(open: impl Fn() -> Result<Database, StoreError> + Send + Sync + 'static) -> Result<Self, StoreError> {
+        let database = Some(open()?);
+        let open = Box::new(open);
+        let inner = Inner { database, open, tables: BTreeMap::new(), log: Log::default(), trouble: None };
+        Ok(Self { inner: Mutex::new(inner), changed: watch::Sender::new(0) })
+    }
+
+    /// Why the last change could not be written; none once one could.
+    #[must_use]
+    pub fn trouble(&self) -> Option<String> {
+        self.lock().trouble.clone()
     }
 
     /// Wakes after every commit that changed something. A wake-up says that, not what: [`Store::changes`] does.
@@ -95,7 +119,12 @@ impl Store {
         &self,
         body: impl FnOnce(&mut Transaction<'_>) -> Result<T, E>,
     ) -> Result<T, E> {
-        let mut transaction = Transaction { inner: self.lock(), changes: BTreeMap::new(), failure: None };
+        let mut inner = self.lock();
+        if inner.database.is_none() {
+            // Where that fails, what is in memory can still be read; a change is refused by the commit.
+            let _ = inner.database();
+        }
+        let mut transaction = Transaction { inner, changes: BTreeMap::new(), failure: None };
         let outcome = body(&mut transaction)?;
         if transaction.commit()? {
             self.changed.send_modify(|version| *version += 1);
@@ -124,7 +153,7 @@ impl Store {
 /// A consistent view of all records, and the changes to it that are not yet kept.
 pub struct Transaction<'store> {
     inner: MutexGuard<'store, Inner>,
-    changes: BTreeMap<(&'static str, String), Option<Change>>,
+    changes: Pending,
     /// A record that could not be decoded or encoded; the commit reports it.
     failure: Option<StoreError>,
 }
@@ -238,7 +267,7 @@ impl Transaction<'_> {
     /// The table in memory, read from disk the first time.
     fn table<R: Record>(&mut self) -> Option<&Table> {
         if !self.inner.tables.contains_key(R::KIND) {
-            match load::<R>(&self.inner.database) {
+            match self.inner.database().and_then(load::<R>) {
                 Ok(table) => {
                     self.inner.tables.insert(R::KIND, table);
                 }
@@ -259,7 +288,7 @@ impl Transaction<'_> {
         if self.changes.is_empty() {
             return Ok(false);
         }
-        write(&self.inner.database, &self.changes).map_err(|error| StoreError::Commit(error.to_string()))?;
+        self.inner.write(&self.changes)?;
         for ((kind, key), change) in std::mem::take(&mut self.changes) {
             self.inner.log.note(kind, key.clone());
             // A table that was not read yet is read from disk when it is: `put` alone does not load it.
@@ -271,6 +300,34 @@ impl Transaction<'_> {
             }
         }
         Ok(true)
+    }
+}
+
+impl Inner {
+    fn database(&mut self) -> Result<&Database, StoreError> {
+        let database = match self.database.take() {
+            Some(database) => database,
+            None => {
+                let database = (self.open)()?;
+                // A write whose end was not seen may be on disk, or not: what is there is so.
+                self.tables.clear();
+                self.log.forget();
+                database
+            }
+        };
+        Ok(self.database.insert(database))
+    }
+
+    /// After a failure nothing more can be written to the open database, also when the disk has room again.
+    fn write(&mut self, changes: &Pending) -> Result<(), StoreError> {
+        let outcome = self
+            .database()
+            .and_then(|database| write(database, changes).map_err(|error| StoreError::Commit(error.to_string())));
+        self.trouble = outcome.as_ref().err().map(ToString::to_string);
+        if outcome.is_err() {
+            self.database = None;
+        }
+        outcome
     }
 }
 
@@ -301,7 +358,7 @@ fn load<R: Record>(database: &Database) -> Result<Table, StoreError> {
     Ok(records)
 }
 
-fn write(database: &Database, changes: &BTreeMap<(&'static str, String), Option<Change>>) -> Result<(), redb::Error> {
+fn write(database: &Database, changes: &Pending) -> Result<(), redb::Error> {
     let transaction = database.begin_write()?;
     let kinds: BTreeSet<&'static str> = changes.keys().map(|(kind, _)| *kind).collect();
     for kind in kinds {

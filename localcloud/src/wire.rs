@@ -8,6 +8,8 @@ mod compression;
 pub mod front;
 /// JSON bodies to and from nodes.
 pub mod json;
+/// Serves a router on a socket.
+pub mod listener;
 /// AWS query and EC2 query parameters to nodes.
 pub mod query;
 /// AWS signatures, versions 2 and 4.

@@ -43,6 +43,10 @@ impl ApiError {
         Self::new("MissingParameter", format!("The request must contain the parameter {name}"))
     }
 
+    pub fn invalid_action(action: &str) -> Self {
+        Self::new("InvalidAction", format!("The action {action} is not valid for this web service."))
+    }
+
     /// Something that AWS has and this cloud does not do: said, not pretended.
     pub fn unsupported(message: impl Into<String>) -> Self {
         Self::new("UnsupportedOperation", message)

@@ -106,9 +106,7 @@ impl Service {
     /// # Errors
     /// When the service has no such action.
     pub fn find(&self, action: &str) -> Result<Run, ApiError> {
-        self.operations.get(action).copied().ok_or_else(|| {
-            ApiError::new("InvalidAction", format!("The action {action} is not valid for this web service."))
-        })
+        self.operations.get(action).copied().ok_or_else(|| ApiError::invalid_action(action))
     }
 
     /// Names of all its actions.

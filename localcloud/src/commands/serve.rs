@@ -7,12 +7,21 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
-use tokio::signal::unix::{SignalKind, signal};
+use clap::Args;
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    task::JoinSet,
+};
 
 use super::{Exit, progress, require_root, status};
 use crate::{
+    behaviour::Behaviour,
     config::Config,
-    daemon::{DaemonLock, LocalCloud, Parts, real_drivers},
+    daemon::{
+        DaemonLock, LocalCloud, Parts, real_drivers,
+        watchman::{Troubles, Watchman},
+    },
+    faults::Faults,
     host::{
         command::Command,
         process::{self, PidFile},
@@ -35,19 +44,48 @@ const PROGRAMS: &[(&str, &str)] = &[
 /// How long a detached daemon may take until its API answers.
 const START_LIMIT: Duration = Duration::from_secs(60);
 
+/// What makes the cloud an instrument for testing clients.
+#[derive(Debug, Clone, Default, Args)]
+pub struct Instrument {
+    /// Have only what that cloud has
+    #[arg(long, env = "LOCALCLOUD_BEHAVE_LIKE", value_enum, default_value_t)]
+    pub behave_like: Behaviour,
+    /// File of faults that calls are to meet; followed when it changes (docs/faults.md)
+    #[arg(long, env = "LOCALCLOUD_FAULTS")]
+    pub faults: Option<PathBuf>,
+}
+
+impl Instrument {
+    fn faults(&self) -> Result<Faults> {
+        Ok(match &self.faults {
+            Some(path) => Faults::follow(path)?,
+            None => Faults::default(),
+        })
+    }
+}
+
 /// # Errors
 /// A sentence for the user.
-pub async fn foreground(config: &Config) -> Result<Exit> {
+pub async fn foreground(config: &Config, instrument: &Instrument) -> Result<Exit> {
     require_root("localcloud serve")?;
     check_programs()?;
+    let faults = instrument.faults()?;
     let paths = Paths::new(&config.state_dir);
     let lock = DaemonLock::take(&paths)?;
     check_port(config, &paths)?;
     let Some(image) = image::find(config)? else {
         bail!("no VM image is built in {}\n\nhint: `localcloud image build`", config.cache_dir.display())
     };
-    object_storage::ensure_running(&paths, &std::env::current_exe()?).await.context("starting S3")?;
-    let cloud = LocalCloud::start(config, Parts { drivers: real_drivers(config, &paths), image }).await?;
+    object_storage::ensure_running(&paths, &std::env::current_exe()?, instrument.behave_like)
+        .await
+        .context("starting S3")?;
+    let (behaviour, troubles) = (instrument.behave_like, Troubles::default());
+    let watchman =
+        Watchman { paths: paths.clone(), own_exe: std::env::current_exe()?, behaviour, troubles: troubles.clone() };
+    let parts = Parts { drivers: real_drivers(config, &paths), image, behaviour, faults, troubles };
+    let cloud = LocalCloud::start(config, parts).await?;
+    let mut watching = JoinSet::new();
+    watching.spawn(watchman.watch());
     progress(&format!(
         "serving http://127.0.0.1:{}/services/ (credentials: {})",
         config.port,
@@ -58,6 +96,8 @@ pub async fn foreground(config: &Config) -> Result<Exit> {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }
+    // What is stopped from here on is stopped on purpose.
+    watching.shutdown().await;
     cloud.shut_down().await;
     drop(lock);
     progress("the daemon has ended; instances, load balancers and S3 go on (`localcloud stop` ends them too)");
@@ -68,15 +108,17 @@ pub async fn foreground(config: &Config) -> Result<Exit> {
 ///
 /// # Errors
 /// With the end of the daemon's log when it does not come up.
-pub async fn detached(config: &Config) -> Result<Exit> {
+pub async fn detached(config: &Config, instrument: &Instrument) -> Result<Exit> {
     require_root("localcloud serve")?;
+    // A plan that is wrong is told here, and not only in the daemon's log.
+    instrument.faults()?;
     let paths = Paths::new(&config.state_dir);
     if status::ask(&paths).await.is_ok() {
         progress(&format!("already serving on {}", paths.root().display()));
         return Ok(Exit::Done);
     }
     let log = paths.log("daemon");
-    let daemon = Command::new(std::env::current_exe()?.display().to_string()).args(arguments_of(config));
+    let daemon = Command::new(std::env::current_exe()?.display().to_string()).args(arguments_of(config, instrument));
     let said_before = std::fs::metadata(&log).map_or(0, |log| log.len());
     let daemon = process::spawn(daemon, &log, &paths.pid_file("daemon")).await?;
     let deadline = tokio::time::Instant::now() + START_LIMIT;
@@ -98,7 +140,7 @@ pub async fn detached(config: &Config) -> Result<Exit> {
     }
 }
 
-fn arguments_of(config: &Config) -> Vec<String> {
+fn arguments_of(config: &Config, instrument: &Instrument) -> Vec<String> {
     let path = |path: &PathBuf| std::path::absolute(path).unwrap_or_else(|_| path.clone()).display().to_string();
     let prefix = |prefix: crate::config::Prefix| format!("{}.{}", prefix.0, prefix.1);
     ["serve".to_owned()]
@@ -109,6 +151,8 @@ fn arguments_of(config: &Config) -> Vec<String> {
         .chain(["--subnet".to_owned(), prefix(config.subnet)])
         .chain(["--public-subnet".to_owned(), prefix(config.public_subnet)])
         .chain(["--instance-limit".to_owned(), config.instance_limit.to_string()])
+        .chain(["--behave-like".to_owned(), instrument.behave_like.name().to_owned()])
+        .chain(instrument.faults.iter().flat_map(|file| ["--faults".to_owned(), path(file)]))
         .collect()
 }
 

@@ -3,6 +3,7 @@
 use axum::{Json, Router, extract::State, routing::get};
 use serde::{Deserialize, Serialize};
 
+use super::watchman::Troubles;
 use crate::{
     model::{
         auto_scaling::AutoScalingGroup,
@@ -43,18 +44,20 @@ impl Status {
 }
 
 /// `GET /status`
-pub fn router(cx: Context) -> Router {
-    Router::new().route("/status", get(status)).with_state(cx)
+pub fn router(cx: Context, troubles: Troubles) -> Router {
+    Router::new().route("/status", get(status)).with_state((cx, troubles))
 }
 
-async fn status(State(cx): State<Context>) -> Result<Json<Status>, String> {
+async fn status(State((cx, seen)): State<(Context, Troubles)>) -> Result<Json<Status>, String> {
+    let unwritten = cx.store.trouble();
     let counted = cx.store.read(|tx| {
         let instances = tx.list::<Instance>();
         let volumes = tx.list::<Volume>();
         let snapshots = tx.list::<Snapshot>();
         let balancers = tx.list::<LoadBalancer>();
         let groups = tx.list::<AutoScalingGroup>();
-        let mut troubles = Vec::new();
+        let mut troubles: Vec<String> = seen.list();
+        troubles.extend(cx.faults.trouble().into_iter().chain(unwritten));
         let mut note = |what: &str, name: &str, trouble: Option<&String>| {
             troubles.extend(trouble.map(|trouble| format!("{what} {name}: {trouble}")));
         };

@@ -96,7 +96,7 @@ fn world(instance: Instance) -> World {
     let ahead_secs = Arc::<AtomicI64>::default();
     let (ahead, begin) = (Arc::clone(&ahead_secs), Timestamp::now());
     let clock = move || begin.plus_secs(ahead.load(Ordering::Relaxed));
-    let router = router_by(Arc::new(clock), Arc::clone(&store), paths.clone());
+    let router = router_by(Arc::new(clock), Arc::clone(&store), paths.clone(), Behaviour::Everything);
     World { router, store, paths, ahead_secs, _directory: directory }
 }
 

@@ -17,6 +17,7 @@ use super::{
 };
 use crate::{
     api::authorization::{Connection, describe_request},
+    behaviour::Behaviour,
     model::time::Timestamp,
     policy::{
         Context, Refusal, Request,
@@ -70,6 +71,7 @@ const HEADERS: &[&str] = &[
 pub(super) struct Access {
     pub(super) keys: Arc<Keys>,
     pub(super) versions: Versions,
+    pub(super) behaviour: Behaviour,
 }
 
 /// What is known of one request: by it, more may be asked while the request is carried out.
@@ -239,7 +241,7 @@ impl S3Access for Access {
             let (bucket, key) = source_of(source).ok_or_else(denied)?;
             self.judge(context, Some(&bucket), judge.0.key.clone()).may_object("s3:GetObject", &bucket, &key)?;
         }
-        Ok(())
+        if self.behaviour.has_bucket_acls() { Ok(()) } else { refuse_acls(context) }
     }
 }
 
@@ -272,5 +274,27 @@ mod tests {
         assert_eq!(of("/b/a%20c").as_deref(), Some("b a c"));
         assert_eq!(of("b/x/y?versionId=1").as_deref(), Some("b x/y"));
         assert_eq!(of("b"), None);
+    }
+}
+
+/// As buckets of AWS do whose objects belong to the bucket's owner, which is how new ones are.
+/// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/about-object-ownership.html>
+fn refuse_acls(context: &S3AccessContext<'_>) -> S3Result<()> {
+    let acl = context.headers().get("x-amz-acl").map(http::HeaderValue::as_bytes);
+    let grants = context.headers().keys().any(|name| name.as_str().starts_with("x-amz-grant-"));
+    match context.s3_op().name() {
+        "CreateBucket" if grants || acl.is_some_and(|acl| acl != b"private") => Err(S3Error::with_message(
+            S3ErrorCode::InvalidBucketAclWithObjectOwnership,
+            "Bucket cannot have ACLs set with ObjectOwnership's BucketOwnerEnforced setting",
+        )),
+        "CreateBucket" => Ok(()),
+        operation
+            if grants
+                || matches!(operation, "PutBucketAcl" | "PutObjectAcl")
+                || acl.is_some_and(|acl| acl != b"bucket-owner-full-control") =>
+        {
+            Err(S3Error::with_message(S3ErrorCode::AccessControlListNotSupported, "The bucket does not allow ACLs"))
+        }
+        _ => Ok(()),
     }
 }

@@ -21,6 +21,7 @@ use self::{
 };
 use super::runner::{Context, Progress, Reconciler};
 use crate::{
+    faults::Faults,
     model::{
         auto_scaling::{Activity, AutoScalingGroup, LaunchConfiguration, LaunchSource},
         identity::Credential,
@@ -84,13 +85,13 @@ impl Reconciler for AutoScaling {
     }
 
     async fn reconcile(&mut self, cx: &Context) -> anyhow::Result<Progress> {
-        let store = Arc::clone(&cx.store);
+        let (store, faults) = (Arc::clone(&cx.store), cx.faults.clone());
         let now = Timestamp::now();
         let Some(due) = self.due(&store, now)? else { return Ok(self.memory.pace(now)) };
         let mut memory = std::mem::take(&mut self.memory);
         // Transactions wait for the disk.
         let (memory, outcome) = tokio::task::spawn_blocking(move || {
-            let outcome = pass(&store, &due, &mut memory, now);
+            let outcome = pass(&store, &faults, &due, &mut memory, now);
             (memory, outcome)
         })
         .await?;
@@ -142,7 +143,7 @@ impl AutoScaling {
 }
 
 /// One pass over the groups. One that fails does not keep the others from theirs.
-fn pass(store: &Store, due: &Due, memory: &mut Memory, now: Timestamp) -> anyhow::Result<Progress> {
+fn pass(store: &Store, faults: &Faults, due: &Due, memory: &mut Memory, now: Timestamp) -> anyhow::Result<Progress> {
     let all: BTreeSet<String>;
     let names = match due {
         Due::These(names) => names,
@@ -155,7 +156,7 @@ fn pass(store: &Store, due: &Due, memory: &mut Memory, now: Timestamp) -> anyhow
     };
     let mut failed = None;
     for name in names {
-        match pass_over(store, name, &mut memory.failures, now) {
+        match pass_over(store, faults, name, &mut memory.failures, now) {
             Ok(Some(due)) => drop(memory.due.insert(name.clone(), due)),
             Ok(None) => drop(memory.due.remove(name)),
             Err(error) => {
@@ -175,17 +176,18 @@ fn pass(store: &Store, due: &Due, memory: &mut Memory, now: Timestamp) -> anyhow
 /// Tells when the group's next time comes.
 fn pass_over(
     store: &Store,
+    faults: &Faults,
     name: &str,
     failures: &mut BTreeMap<String, u32>,
     now: Timestamp,
 ) -> Result<Option<Timestamp>, PassError> {
     let mut counted = failures.get(name).copied().unwrap_or(0);
-    let outcome = store.transact(|tx| step(tx, name, &mut counted, now, None));
+    let outcome = store.transact(|tx| step(tx, name, &mut counted, now, Refusal::OnPurpose(faults)));
     let outcome = match outcome {
         // A launch that failed half-way must leave nothing behind: its transaction is dropped, another one notes it.
         Err(PassError::Launch(refusal)) => {
             counted = failures.get(name).copied().unwrap_or(0);
-            store.transact(|tx| step(tx, name, &mut counted, now, Some(&refusal)))
+            store.transact(|tx| step(tx, name, &mut counted, now, Refusal::Was(&refusal)))
         }
         other => other,
     };
@@ -193,13 +195,21 @@ fn pass_over(
     outcome
 }
 
-/// Decides and acts on one group. With `refusal`, a launch is noted as failed and not tried.
+/// Why a launch is noted as failed and not tried.
+enum Refusal<'a> {
+    /// It was tried already.
+    Was(&'a str),
+    /// If a fault strikes it.
+    OnPurpose(&'a Faults),
+}
+
+/// Decides and acts on one group.
 fn step(
     tx: &mut Transaction<'_>,
     name: &str,
     failures: &mut u32,
     now: Timestamp,
-    refusal: Option<&str>,
+    refusal: Refusal<'_>,
 ) -> Result<Option<Timestamp>, PassError> {
     let (Some(group), Some(site)) = (tx.get::<AutoScalingGroup>(name), tx.get::<Site>(Site::KEY)) else {
         return Ok(None);
@@ -225,6 +235,12 @@ fn step(
     if steps.is_empty() {
         return Ok(next_due(&view));
     }
+    let launches = steps.iter().any(|step| matches!(step, decide::Step::Launch { .. }));
+    let refusal = match refusal {
+        Refusal::Was(why) => Some(why.to_owned()),
+        Refusal::OnPurpose(faults) => launches.then(|| faults.refuse_group_launch()).flatten(),
+    };
+    let refusal = refusal.as_deref();
     act::Pass { site: &site, now, failures, refusal }.run(tx, AutoScalingGroup::clone(&group), steps)?;
     // What was written wakes the reconciler again at once.
     Ok(None)

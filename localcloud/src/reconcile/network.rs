@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// How often the network is looked over for what went missing.
-const MEND_EVERY: Duration = Duration::from_secs(15);
+const MEND_EVERY: Duration = Duration::from_secs(5);
 
 /// All that the network is told.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::{config::Config, drivers::Drivers, metrics::Metrics, paths::Paths, store::Store};
+use crate::{config::Config, drivers::Drivers, faults::Faults, metrics::Metrics, paths::Paths, store::Store};
 
 /// All that a reconciler works with.
 #[derive(Clone)]
@@ -16,6 +16,8 @@ pub struct Context {
     pub drivers: Drivers,
     pub paths: Paths,
     pub config: Config,
+    /// Groups' launches may fail on purpose.
+    pub faults: Faults,
 }
 
 /// What a pass came to.

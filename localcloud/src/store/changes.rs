@@ -63,6 +63,12 @@ impl Log {
         self.entries.push_back((kind, key));
     }
 
+    /// From here on nobody knows what has changed.
+    pub(super) fn forget(&mut self) {
+        self.forgotten += self.entries.len() as u64 + 1;
+        self.entries.clear();
+    }
+
     /// What was noted since, and moves the cursor to the end.
     pub(super) fn since(&self, cursor: &mut Cursor) -> Changes {
         let end = self.forgotten + self.entries.len() as u64;

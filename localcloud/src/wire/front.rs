@@ -1,27 +1,40 @@
 //! The HTTP front: which service, whose signature, which codec; then decode, run, encode. One request is one transaction.
 
-use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
+/// Answers as they are written: query, JSON or CBOR.
+mod answer;
+/// Why a request comes to nothing, in the words of its service.
+mod refusal;
+
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use axum::{
     Router,
     body::{Body, Bytes},
-    extract::{DefaultBodyLimit, State},
-    http::{HeaderMap, Method, StatusCode, Uri, header},
+    extract::State,
+    http::{HeaderMap, Method, Uri, header},
     response::Response,
 };
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 
+use self::{
+    answer::{Codec, encode, encode_error, no_service, respond},
+    refusal::{in_query_words, in_words_of, injected, not_serialised, refusal},
+};
 use super::{
-    cbor, compression, json, query,
+    cbor, compression, json,
+    listener::Unanswered,
+    query,
     sigv4::{self, AuthError},
     value::{DecodeError, Node},
-    xml::{self, Dialect},
 };
 use crate::{
     api::{
-        authorization::{self, Call, Connection},
+        authorization::{self, Connection},
         error::ApiError,
         operation::{Caller, Observer, Service},
     },
+    behaviour::Behaviour,
+    faults::{Faults, Verdict, plan::Effect},
     metrics::Metrics,
     model::{
         id,
@@ -34,6 +47,8 @@ use crate::{
 
 /// The largest body of a request: RunInstances with 16 KiB of user-data is far below.
 const BODY_LIMIT_BYTES: usize = 1024 * 1024;
+/// How long a body may take: over loopback the largest takes no second.
+const BODY_LIMIT: Duration = Duration::from_secs(30);
 /// Set by HAProxy; what a client sends under this name is removed there.
 const SOURCE: &str = "x-localcloud-source";
 /// A key's last use is told to this precision, so that not every request writes.
@@ -47,34 +62,41 @@ pub struct Front {
     services: Vec<Service>,
     observer: Arc<dyn Observer>,
     metrics: Arc<Metrics>,
+    behaviour: Behaviour,
+    faults: Faults,
     /// Tells S3 who may what.
     publish: Option<Publish>,
-}
-
-#[derive(Clone, Copy)]
-enum Codec {
-    Query,
-    Json,
-    Cbor,
 }
 
 impl Front {
     #[must_use]
     pub fn new(store: Arc<Store>, services: Vec<Service>, observer: Arc<dyn Observer>, metrics: Arc<Metrics>) -> Self {
-        Self { store, services, observer, metrics, publish: None }
+        let (behaviour, faults) = (Behaviour::default(), Faults::default());
+        Self { store, services, observer, metrics, behaviour, faults, publish: None }
     }
 
     /// Runs after each action that may have changed who may what, and before it is answered: so that whoever is given a
     /// key can use it at once, with S3 too.
     #[must_use]
-    pub fn publishing(mut self, publish: impl Fn() + Send + Sync + 'static) -> Self {
-        self.publish = Some(Box::new(publish));
-        self
+    pub fn publishing(self, publish: impl Fn() + Send + Sync + 'static) -> Self {
+        Self { publish: Some(Box::new(publish)), ..self }
+    }
+
+    /// Lacks what that cloud lacks.
+    #[must_use]
+    pub fn like(self, behaviour: Behaviour) -> Self {
+        Self { behaviour, ..self }
+    }
+
+    /// Counts calls there, and fails as it is said there.
+    #[must_use]
+    pub fn with_faults(self, faults: Faults) -> Self {
+        Self { faults, ..self }
     }
 
     /// The router of the API, to be served on a socket.
     pub fn router(self) -> Router {
-        Router::new().fallback(handle).layer(DefaultBodyLimit::max(BODY_LIMIT_BYTES)).with_state(Arc::new(self))
+        Router::new().fallback(handle).with_state(Arc::new(self))
     }
 
     /// By path, as Eucalyptus has it; by the signature's scope, as an SDK without a path in its endpoint sends it.
@@ -90,41 +112,77 @@ impl Front {
     }
 }
 
-async fn handle(
-    State(front): State<Arc<Front>>,
+async fn handle(State(front): State<Arc<Front>>, request: axum::extract::Request) -> Response {
+    let (head, body) = request.into_parts();
+    let mut request = Request {
+        method: head.method,
+        uri: head.uri,
+        headers: head.headers,
+        body: Bytes::new(),
+        request_id: id::uuid(),
+    };
+    match tokio::time::timeout(BODY_LIMIT, body_of(body)).await {
+        Ok(Ok(body)) => request.body = body,
+        Ok(Err(refusal)) => return front.refuse_body(&request, refusal),
+        Err(_) => return front.refuse_body(&request, body_refusal(408, "RequestTimeout", "did not come in time")),
+    }
+    let request_id = request.request_id.clone();
+    // Store transactions wait for the disk; they must not hold up the sockets.
+    let opening = Arc::clone(&front);
+    let opened = tokio::task::spawn_blocking(move || match opening.open(request) {
+        Ok(call) if call.verdict.delay.is_zero() => Err(Box::new(opening.answer(call))),
+        opened => opened,
+    })
+    .await;
+    let answered = match opened {
+        Ok(Ok(call)) => {
+            tokio::time::sleep(call.verdict.delay).await;
+            tokio::task::spawn_blocking(move || front.answer(call)).await
+        }
+        Ok(Err(response)) => Ok(*response),
+        Err(error) => Err(error),
+    };
+    answered.unwrap_or_else(|error| {
+        tracing::error!("answering a request: {error}");
+        respond(500, "text/plain", b"internal error\n".to_vec(), &request_id)
+    })
+}
+
+/// All of a body, if it is not too large.
+async fn body_of(body: Body) -> Result<Bytes, ApiError> {
+    match Limited::new(body, BODY_LIMIT_BYTES).collect().await {
+        Ok(body) => Ok(body.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => {
+            Err(body_refusal(413, "RequestEntityTooLarge", &format!("is larger than {BODY_LIMIT_BYTES} bytes")))
+        }
+        Err(_) => Err(body_refusal(400, "IncompleteBody", "is incomplete, or not as its headers say")),
+    }
+}
+
+fn body_refusal(status: u16, code: &str, why: &str) -> ApiError {
+    ApiError::new(code, format!("The body of the request {why}")).status(status)
+}
+
+struct Request {
     method: Method,
     uri: Uri,
     headers: HeaderMap,
     body: Bytes,
-) -> Response {
-    let request_id = id::uuid();
-    // Store transactions wait for the disk; they must not hold up the sockets.
-    let outcome = tokio::task::spawn_blocking(move || {
-        let request = Request { method: &method, uri: &uri, headers: &headers, body: &body, request_id: &request_id };
-        front.answer(&request)
-    });
-    outcome.await.unwrap_or_else(|error| {
-        tracing::error!("answering a request: {error}");
-        respond(500, "text/plain", b"internal error\n".to_vec(), "")
-    })
+    request_id: String,
 }
 
-struct Request<'a> {
-    method: &'a Method,
-    uri: &'a Uri,
-    headers: &'a HeaderMap,
-    body: &'a [u8],
-    request_id: &'a str,
-}
-
-impl Request<'_> {
+impl Request {
     fn header(&self, name: &str) -> &str {
         self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
     }
 
+    fn query(&self) -> &str {
+        self.uri.query().unwrap_or_default()
+    }
+
     /// The body without its compression. The signature is of the compressed one.
     fn content(&self) -> Result<Cow<'_, [u8]>, DecodeError> {
-        compression::unpack(self.header("content-encoding"), self.body, BODY_LIMIT_BYTES)
+        compression::unpack(self.header("content-encoding"), &self.body, BODY_LIMIT_BYTES)
     }
 
     fn connection(&self) -> Connection {
@@ -132,68 +190,146 @@ impl Request<'_> {
     }
 
     /// Parameters of a query request: those of the URL and those of the form.
-    fn parameters(&self, content: &[u8]) -> Vec<(String, String)> {
-        let mut pairs = sigv4::parse_query(self.uri.query().unwrap_or_default());
+    fn parameters(&self, content: &[u8]) -> Result<Vec<(String, String)>, DecodeError> {
+        let mut pairs = sigv4::parse_query(self.query());
         if self.method == Method::POST && self.header("content-type").starts_with("application/x-www-form-urlencoded") {
-            pairs.extend(sigv4::parse_query(std::str::from_utf8(content).unwrap_or_default()));
+            let form = std::str::from_utf8(content)
+                .map_err(|_| DecodeError::Invalid("the body of the request is not UTF-8".to_owned()))?;
+            pairs.extend(sigv4::parse_query(form));
         }
-        pairs
+        Ok(pairs)
     }
 }
 
+/// For whom a request is, and how it is written. It says nothing yet of whether the request may be.
+struct Address<'a> {
+    service: &'a Service,
+    codec: Codec,
+    /// In the other codecs than query, whose action is a parameter.
+    action: Option<&'a str>,
+}
+
+/// A call that somebody may make, and what is to become of it.
+struct Call {
+    service: usize,
+    codec: Codec,
+    action: String,
+    input: Node,
+    credential: Credential,
+    verdict: Verdict,
+    connection: Connection,
+    request_id: String,
+}
+
 impl Front {
-    fn answer(&self, request: &Request<'_>) -> Response {
-        let scope = sigv4::signing_service(request.headers, request.uri.query().unwrap_or_default());
-        let rpc_path = request.uri.path().rsplit_once("/service/").map(|(_, rest)| rest);
-        let target = request.header("x-amz-target");
+    fn address<'a>(&'a self, request: &'a Request) -> Option<Address<'a>> {
+        let (rpc_path, target) = if self.behaviour.has_rpc() {
+            let rpc_path = request.uri.path().rsplit_once("/service/").map(|(_, rest)| rest);
+            (rpc_path, request.header("x-amz-target"))
+        } else {
+            (None, "")
+        };
         let named_by_rpc = self.services.iter().find(|service| {
             service.rpc_name.is_some_and(|name| {
                 target.strip_prefix(name).is_some_and(|rest| rest.starts_with('.'))
                     || rpc_path.is_some_and(|rest| rest.split('/').next() == Some(name))
             })
         });
-        let Some(service) = named_by_rpc.or_else(|| self.service(request.uri.path(), scope.as_deref())) else {
-            let text = "There is no service at this path; see /services/{compute,AutoScaling,LoadBalancing,CloudWatch,Euare,Tokens}.\n";
-            return respond(404, "text/plain", text.into(), request.request_id);
-        };
-        let content = request.content();
-        let (codec, decoded) = match (rpc_path, target) {
-            (Some(rest), _) if service.rpc_name.is_some() => (
-                Codec::Cbor,
-                content
-                    .and_then(|content| cbor::to_node(&content))
-                    .map(|node| (rest.rsplit('/').next().unwrap_or_default().to_owned(), node)),
-            ),
-            (_, target) if !target.is_empty() && service.rpc_name.is_some() => (
-                Codec::Json,
-                content
-                    .and_then(|content| json::to_node(&content))
-                    .map(|node| (target.rsplit('.').next().unwrap_or_default().to_owned(), node)),
-            ),
-            _ => (Codec::Query, content.and_then(|content| decode_query(request.parameters(&content)))),
-        };
-        let action = decoded.as_ref().map(|(action, _)| action.clone()).unwrap_or_default();
-        let outcome = self.authenticate(request, service).and_then(|credential| {
-            let (action, input) = decoded.map_err(|error| in_words_of(service, error))?;
-            self.note_use(&credential, service);
-            let output = self.run(request, service, &action, input, &credential)?;
-            if let Some(publish) = &self.publish
-                && changes_identities(service, &action)
-            {
-                publish();
+        let scope = sigv4::signing_service(&request.headers, request.query());
+        let service = named_by_rpc.or_else(|| self.service(request.uri.path(), scope.as_deref()))?;
+        let speaks_rpc = service.rpc_name.is_some();
+        Some(match rpc_path {
+            Some(rest) if speaks_rpc => {
+                Address { service, codec: Codec::Cbor, action: Some(rest.rsplit('/').next().unwrap_or_default()) }
             }
-            Ok(output)
-        });
-        match outcome {
-            Ok(output) => encode(service, codec, &action, &output, request.request_id),
-            Err(error) => {
-                tracing::debug!(service = service.signing_name, action, code = error.code, "{}", error.message);
-                encode_error(service, codec, &error, request.request_id)
+            _ if speaks_rpc && !target.is_empty() => {
+                Address { service, codec: Codec::Json, action: Some(target.rsplit('.').next().unwrap_or_default()) }
             }
-        }
+            _ => Address { service, codec: Codec::Query, action: None },
+        })
     }
 
-    fn authenticate(&self, request: &Request<'_>, service: &Service) -> Result<Credential, ApiError> {
+    /// Who calls what: without a valid signature nothing of the body is looked at.
+    fn open(&self, request: Request) -> Result<Call, Box<Response>> {
+        let Some(Address { service, codec, action }) = self.address(&request) else {
+            return Err(Box::new(no_service(&request.request_id)));
+        };
+        let refused = |error: &ApiError| Box::new(encode_error(service, codec, error, &request.request_id));
+        let credential = self.authenticate(&request, service).map_err(|error| refused(&error))?;
+        let content = request.content().map_err(|error| refused(&in_words_of(service, error)))?;
+        let decoded = match codec {
+            Codec::Query => {
+                request.parameters(&content).and_then(decode_query).map_err(|error| in_words_of(service, error))
+            }
+            Codec::Json => json::to_node(&content).map_err(|error| not_serialised(&error)),
+            Codec::Cbor => cbor::to_node(&content).map_err(|error| not_serialised(&error)),
+        };
+        let (action, input) = match (decoded, action) {
+            (Ok(input), Some(action)) => (action.to_owned(), input),
+            (Ok(mut input), None) => {
+                (take_action(&mut input).map_err(|error| refused(&in_words_of(service, error)))?, input)
+            }
+            (Err(error), _) => return Err(refused(&error)),
+        };
+        let verdict = self.faults.meet(service.signing_name, &action, &request.request_id);
+        self.note_use(&credential, service);
+        let service = self.services.iter().position(|known| std::ptr::eq(known, service)).unwrap_or_default();
+        let (connection, request_id) = (request.connection(), request.request_id.clone());
+        Ok(Call { service, codec, action, input, credential, verdict, connection, request_id })
+    }
+
+    fn answer(&self, call: Call) -> Response {
+        let service = &self.services[call.service];
+        let (codec, action, request_id, verdict) =
+            (call.codec, call.action.clone(), call.request_id.clone(), call.verdict.clone());
+        let failure = verdict.failure;
+        let outcome = match failure {
+            None | Some(Effect::DropAfter) => self.carry_out(service, call),
+            Some(effect) => Err(injected(service, effect)),
+        };
+        let said = outcome.as_ref().map_or_else(|error| error.code.as_str(), |_| "OK");
+        self.faults.note(verdict.number, said);
+        let mut response = match outcome {
+            Ok(output) => encode(service, codec, &action, &output, &request_id),
+            Err(error) => {
+                tracing::debug!(service = service.signing_name, action, code = error.code, "{}", error.message);
+                encode_error(service, codec, &error, &request_id)
+            }
+        };
+        if matches!(failure, Some(Effect::DropBefore | Effect::DropAfter)) {
+            response.extensions_mut().insert(Unanswered);
+        }
+        response
+    }
+
+    fn carry_out(&self, service: &Service, call: Call) -> Result<Node, ApiError> {
+        let (name, action, verdict) = (service.signing_name, call.action.as_str(), &call.verdict);
+        let words = |error| in_query_words(service, error);
+        let input = self.behaviour.take(name, action, call.input).map_err(words)?;
+        self.faults.check_sight(name, action, &input)?;
+        let kept = if Faults::keeps_input(verdict) { input.clone() } else { Node::Null };
+        let mut output = self.run(service, action, input, &call.credential, &call.connection).map_err(words)?;
+        if let Some(publish) = &self.publish
+            && changes_identities(service, action)
+        {
+            publish();
+        }
+        self.faults.veil(name, action, &kept, &mut output, verdict);
+        Ok(output)
+    }
+
+    /// A request whose body cannot be had is refused in its service's words, where it names one.
+    fn refuse_body(&self, request: &Request, refusal: ApiError) -> Response {
+        let mut response = match self.address(request) {
+            Some(Address { service, codec, .. }) => encode_error(service, codec, &refusal, &request.request_id),
+            None => no_service(&request.request_id),
+        };
+        // What is left of the body would be read as the next request.
+        response.headers_mut().insert(header::CONNECTION, header::HeaderValue::from_static("close"));
+        response
+    }
+
+    fn authenticate(&self, request: &Request, service: &Service) -> Result<Credential, ApiError> {
         let lookup = |access_key: &str| {
             self.store
                 .read(|tx| tx.get::<Credential>(access_key).map(|credential| Credential::clone(&credential)))
@@ -206,9 +342,9 @@ impl Front {
             &sigv4::SignedRequest {
                 method: request.method.as_str(),
                 path: request.uri.path(),
-                query: request.uri.query().unwrap_or_default(),
-                headers: request.headers,
-                body: request.body,
+                query: request.query(),
+                headers: &request.headers,
+                body: &request.body,
             },
             &|access_key| {
                 lookup(access_key).map(|credential| sigv4::Secret {
@@ -254,46 +390,37 @@ impl Front {
 
     fn run(
         &self,
-        request: &Request<'_>,
         service: &Service,
         action: &str,
         input: Node,
         credential: &Credential,
+        connection: &Connection,
     ) -> Result<Node, ApiError> {
         let run = service.find(action)?;
-        let connection = request.connection();
-        self.store
-            .transact(|tx| {
-                let site = tx
-                    .get::<Site>(Site::KEY)
-                    .ok_or_else(|| ApiError::from(StoreError::Commit("the cloud has no site record".to_owned())))?;
-                let call = Call {
-                    signing_name: service.signing_name,
-                    dialect: service.dialect,
-                    action,
-                    input: &input,
-                    connection: &connection,
-                };
-                authorization::check(tx, &site, credential, &call, Timestamp::now())?;
-                let caller = Caller {
-                    account_id: credential.account_id.clone(),
-                    principal_arn: credential.principal_arn.clone(),
-                    principal_id: credential.principal_id.clone(),
-                    access_key: credential.access_key.clone(),
-                    region: site.region.clone(),
-                    site: &site,
-                    observer: &*self.observer,
-                    metrics: &self.metrics,
-                };
-                run(input, tx, &caller)
-            })
-            .map_err(|error: ApiError| match (service.dialect, error.code.as_str()) {
-                // The query services have another word for what EC2 calls an invalid or missing parameter.
-                (Dialect::Query, "UnknownParameter" | "MissingParameter") => {
-                    ApiError { code: "ValidationError".to_owned(), ..error }
-                }
-                _ => error,
-            })
+        self.store.transact(|tx| {
+            let site = tx
+                .get::<Site>(Site::KEY)
+                .ok_or_else(|| ApiError::from(StoreError::Commit("the cloud has no site record".to_owned())))?;
+            let call = authorization::Call {
+                signing_name: service.signing_name,
+                dialect: service.dialect,
+                action,
+                input: &input,
+                connection,
+            };
+            authorization::check(tx, &site, credential, &call, Timestamp::now())?;
+            let caller = Caller {
+                account_id: credential.account_id.clone(),
+                principal_arn: credential.principal_arn.clone(),
+                principal_id: credential.principal_id.clone(),
+                access_key: credential.access_key.clone(),
+                region: site.region.clone(),
+                site: &site,
+                observer: &*self.observer,
+                metrics: &self.metrics,
+            };
+            run(input, tx, &caller)
+        })
     }
 }
 
@@ -306,16 +433,8 @@ fn changes_identities(service: &Service, action: &str) -> bool {
     }
 }
 
-fn in_words_of(service: &Service, error: DecodeError) -> ApiError {
-    let error = ApiError::from(error);
-    match service.dialect {
-        Dialect::Ec2 => error,
-        Dialect::Query => ApiError { code: "ValidationError".to_owned(), ..error },
-    }
-}
-
-/// The action and its parameters, without what belongs to the protocol and the signature.
-fn decode_query(parameters: Vec<(String, String)>) -> Result<(String, Node), DecodeError> {
+/// The parameters, without what belongs to the protocol and the signature; the action is still among them.
+fn decode_query(parameters: Vec<(String, String)>) -> Result<Node, DecodeError> {
     const PROTOCOL: &[&str] = &[
         "Version",
         "AWSAccessKeyId",
@@ -332,96 +451,18 @@ fn decode_query(parameters: Vec<(String, String)>) -> Result<(String, Node), Dec
         "X-Amz-SignedHeaders",
         "X-Amz-Signature",
         "X-Amz-Security-Token",
-        "Action",
     ];
     // CloudWatch has a parameter Timestamp of its own only below a list (`MetricData.member.1.Timestamp`).
-    let action = parameters.iter().find(|(name, _)| name == "Action").map(|(_, value)| value.clone());
-    let action = action.filter(|action| !action.is_empty()).ok_or_else(|| DecodeError::Missing("Action".to_owned()))?;
-    let rest: BTreeMap<String, String> =
-        parameters.into_iter().filter(|(name, _)| !PROTOCOL.contains(&name.as_str())).collect();
-    Ok((action, query::to_node(rest)?))
+    query::to_node(parameters.into_iter().filter(|(name, _)| !PROTOCOL.contains(&name.as_str())))
 }
 
-/// Words and codes differ between EC2 and the others
-/// (<https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html>,
-/// <https://docs.aws.amazon.com/IAM/latest/APIReference/CommonErrors.html>).
-fn refusal(service: &Service, error: &AuthError) -> ApiError {
-    const NOT_VALIDATED: &str = "AWS was not able to validate the provided access credentials";
-    let ec2 = service.dialect == Dialect::Ec2;
-    let (code, status, words) = match error {
-        AuthError::Incomplete(words) => ("IncompleteSignature", 400, words.as_str()),
-        AuthError::Missing if ec2 => ("AuthFailure", 401, "The request must contain an access key and a signature"),
-        AuthError::Missing => ("MissingAuthenticationToken", 403, "Request is missing Authentication Token"),
-        AuthError::UnknownAccessKey(_) | AuthError::InvalidToken | AuthError::Mismatch if ec2 => {
-            ("AuthFailure", 401, NOT_VALIDATED)
-        }
-        AuthError::UnknownAccessKey(_) | AuthError::InvalidToken => {
-            ("InvalidClientTokenId", 403, "The security token included in the request is invalid.")
-        }
-        AuthError::Mismatch => (
-            "SignatureDoesNotMatch",
-            403,
-            "The request signature we calculated does not match the signature you provided. Check your AWS Secret Access Key and signing method. Consult the service documentation for details.",
-        ),
-        AuthError::Skewed { .. } | AuthError::Expired | AuthError::TokenExpired if ec2 => {
-            ("RequestExpired", 400, "Request has expired.")
-        }
-        AuthError::TokenExpired => ("ExpiredToken", 403, "The security token included in the request is expired"),
-        AuthError::Expired => ("SignatureDoesNotMatch", 403, "Signature expired: the request is older than 15 minutes"),
-        AuthError::Skewed { .. } => (
-            "SignatureDoesNotMatch",
-            403,
-            "Signature not yet current: the request's time is more than 15 minutes ahead",
-        ),
-    };
-    ApiError::new(code, words).status(status)
-}
-
-fn encode(service: &Service, codec: Codec, action: &str, output: &Node, request_id: &str) -> Response {
-    match codec {
-        Codec::Query => {
-            let body = xml::response(service.dialect, service.namespace, action, output, request_id);
-            respond(200, "text/xml;charset=UTF-8", body, request_id)
-        }
-        Codec::Json => respond(200, "application/x-amz-json-1.0", json::from_node(output), request_id),
-        Codec::Cbor => cbor_response(200, cbor::from_node(output), request_id),
+fn take_action(input: &mut Node) -> Result<String, DecodeError> {
+    if let Node::Map(entries) = input
+        && let Some(at) = entries.iter().position(|(name, _)| name == "Action")
+        && let (_, Node::Text(action)) = entries.remove(at)
+        && !action.is_empty()
+    {
+        return Ok(action);
     }
-}
-
-fn encode_error(service: &Service, codec: Codec, error: &ApiError, request_id: &str) -> Response {
-    if matches!(codec, Codec::Query) {
-        let body =
-            xml::error(service.dialect, service.namespace, &error.code, &error.message, error.is_senders(), request_id);
-        return respond(error.status, "text/xml;charset=UTF-8", body, request_id);
-    }
-    let node = Node::Map(vec![
-        ("__type".to_owned(), Node::Text(error.code.clone())),
-        ("message".to_owned(), Node::Text(error.message.clone())),
-    ]);
-    let mut response = match codec {
-        Codec::Cbor => cbor_response(error.status, cbor::from_node(&node), request_id),
-        _ => respond(error.status, "application/x-amz-json-1.0", json::from_node(&node), request_id),
-    };
-    // Clients that ask for it by `x-amzn-query-mode` find the query protocol's code here.
-    let fault = if error.is_senders() { "Sender" } else { "Receiver" };
-    if let Ok(value) = format!("{};{fault}", error.code).parse() {
-        response.headers_mut().insert("x-amzn-query-error", value);
-    }
-    response
-}
-
-fn cbor_response(status: u16, body: Vec<u8>, request_id: &str) -> Response {
-    let mut response = respond(status, "application/cbor", body, request_id);
-    response.headers_mut().insert("smithy-protocol", header::HeaderValue::from_static("rpc-v2-cbor"));
-    response
-}
-
-fn respond(status: u16, content_type: &'static str, body: Vec<u8>, request_id: &str) -> Response {
-    let mut response = Response::new(Body::from(body));
-    *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    response.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static(content_type));
-    if let Ok(value) = request_id.parse() {
-        response.headers_mut().insert("x-amzn-requestid", value);
-    }
-    response
+    Err(DecodeError::Missing("Action".to_owned()))
 }

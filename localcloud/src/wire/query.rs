@@ -4,6 +4,11 @@ use std::collections::BTreeMap;
 
 use super::value::{DecodeError, Node};
 
+/// Names are not deeper: the deepest of AWS's own has fewer parts.
+const MOST_PARTS: usize = 20;
+/// Values and structures of one request: PutMetricData, the largest, has at most some thousands.
+const MOST_PARAMETERS: usize = 50_000;
+
 enum Tree {
     Leaf(String),
     Branch(BTreeMap<String, Tree>),
@@ -14,14 +19,18 @@ enum Tree {
 /// (<https://smithy.io/2.0/aws/protocols/aws-query-protocol.html>).
 ///
 /// # Errors
-/// When a name is given twice, or is both a value and a structure.
+/// When a name is given twice, or is both a value and a structure; when there are too many, or too deep ones.
 pub fn to_node<I>(parameters: I) -> Result<Node, DecodeError>
 where
     I: IntoIterator<Item = (String, String)>,
 {
     let mut root = BTreeMap::new();
+    let mut room = MOST_PARAMETERS;
     for (name, value) in parameters {
-        insert(&mut root, &name, &name, value)?;
+        if name.split('.').count() > MOST_PARTS {
+            return Err(DecodeError::Invalid(format!("the name of a parameter has more than {MOST_PARTS} parts")));
+        }
+        insert(&mut root, &name, &name, value, &mut room)?;
     }
     Ok(match Tree::Branch(root).into_node() {
         Node::Null => Node::Map(Vec::new()),
@@ -29,7 +38,15 @@ where
     })
 }
 
-fn insert(branch: &mut BTreeMap<String, Tree>, whole: &str, rest: &str, value: String) -> Result<(), DecodeError> {
+fn insert(
+    branch: &mut BTreeMap<String, Tree>,
+    whole: &str,
+    rest: &str,
+    value: String,
+    room: &mut usize,
+) -> Result<(), DecodeError> {
+    *room =
+        room.checked_sub(1).ok_or_else(|| DecodeError::Invalid("the request has too many parameters".to_owned()))?;
     let conflict =
         || DecodeError::Invalid(format!("the parameter {whole} is given twice, or as a value and as a structure"));
     match rest.split_once('.') {
@@ -38,7 +55,7 @@ fn insert(branch: &mut BTreeMap<String, Tree>, whole: &str, rest: &str, value: S
             Some(_) => Err(conflict()),
         },
         Some((head, tail)) => match branch.entry(head.to_owned()).or_insert_with(|| Tree::Branch(BTreeMap::new())) {
-            Tree::Branch(inner) => insert(inner, whole, tail, value),
+            Tree::Branch(inner) => insert(inner, whole, tail, value, room),
             Tree::Leaf(_) => Err(conflict()),
         },
     }

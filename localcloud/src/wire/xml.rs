@@ -82,6 +82,11 @@ fn stands_for_itself(byte: u8) -> bool {
     matches!(byte, b' '..=b'~') && !matches!(byte, b'<' | b'>' | b'&' | b'\'' | b'"')
 }
 
+/// <https://www.w3.org/TR/xml/#charsets>
+fn has_form(c: char) -> bool {
+    matches!(c, '\n' | '\r' | '\t') || !(c.is_control() || matches!(c, '\u{fffe}' | '\u{ffff}'))
+}
+
 struct Body {
     writer: Writer<Vec<u8>>,
     item: &'static str,
@@ -121,8 +126,8 @@ impl Body {
         }
         self.open(name, None);
         // XML 1.0 has no form for most control characters; console output may hold them.
-        if text.chars().any(|c| c.is_control() && !matches!(c, '\n' | '\r' | '\t')) {
-            let clean: String = text.chars().filter(|c| !c.is_control() || matches!(c, '\n' | '\r' | '\t')).collect();
+        if !text.chars().all(has_form) {
+            let clean: String = text.chars().filter(|c| has_form(*c)).collect();
             self.event(Event::Text(BytesText::new(&clean)));
         } else {
             self.event(Event::Text(BytesText::new(text)));

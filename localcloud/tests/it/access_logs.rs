@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use localcloud::{
+    behaviour::Behaviour,
     drivers::BalancerRequest,
     metrics::Metric,
     model::{identity::Credential, load_balancer::LoadBalancer, time::Timestamp},
@@ -125,7 +126,9 @@ async fn access_logs_reach_the_bucket_also_after_a_restart_and_when_the_balancer
     world.cloud.proxy.end_request(request(0));
     world.pass().await;
     assert!(objects(&world).is_empty());
-    object_storage::ensure_running(world.paths(), Path::new(env!("CARGO_BIN_EXE_localcloud"))).await.unwrap();
+    object_storage::ensure_running(world.paths(), Path::new(env!("CARGO_BIN_EXE_localcloud")), Behaviour::default())
+        .await
+        .unwrap();
     world.until("the bucket is tried", |world| has(world, "Enable AccessLog for ELB: web")).await;
     for _ in 0..2 {
         world.restart();

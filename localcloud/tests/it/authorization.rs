@@ -55,7 +55,7 @@ impl Cloud {
     }
 
     pub(crate) async fn send(&self, request: axum::http::Request<axum::body::Body>) -> Reply {
-        let response = self.world.front().oneshot(request).await.unwrap();
+        let response = self.world.front().router().oneshot(request).await.unwrap();
         let status = response.status().as_u16();
         let body = response.into_body().collect().await.unwrap().to_bytes();
         let body = String::from_utf8_lossy(&body).into_owned();

@@ -19,6 +19,7 @@ use localcloud::{
         BackendStatus, Drivers, EndedRequests, ProxyDriver, ProxyPlan,
         fake::{FakeCloud, FakeProxy},
     },
+    faults::Faults,
     image::BuiltImage,
     metrics::Metrics,
     model::{site::Site, time::Timestamp},
@@ -48,6 +49,15 @@ pub(crate) struct FakeWorld {
 
 impl FakeWorld {
     pub(crate) fn new() -> Self {
+        Self::over(FakeCloud::new(), |paths| Store::open(&paths.records()).unwrap(), |drivers| drivers)
+    }
+
+    /// Over records and machines that may be there already, with something around the drivers.
+    pub(crate) fn over(
+        cloud: FakeCloud,
+        open: impl FnOnce(&Paths) -> Store,
+        around: impl FnOnce(Drivers) -> Drivers,
+    ) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let config = Config {
             state_dir: dir.path().to_owned(),
@@ -58,8 +68,9 @@ impl FakeWorld {
             instance_limit: 40,
         };
         let paths = Paths::new(dir.path());
-        let store = Arc::new(Store::open(&paths.records()).unwrap());
-        let site = Site::new((10, 77), (127, 77), config.port);
+        let store = Arc::new(open(&paths));
+        let known = store.read(|tx| tx.get::<Site>(Site::KEY).map(|site| Site::clone(&site))).unwrap();
+        let site = known.unwrap_or_else(|| Site::new((10, 77), (127, 77), config.port));
         let image = BuiltImage {
             name: "debian".into(),
             description: "Debian".into(),
@@ -75,10 +86,16 @@ impl FakeWorld {
                 Ok::<_, StoreError>(api::ec2::found(tx, &site, &image))
             })
             .unwrap();
-        let cloud = FakeCloud::new();
         let proxy = Arc::new(BusyProxy { inner: Arc::clone(&cloud.proxy), sessions: Mutex::default() });
-        let drivers = Drivers { proxy: proxy.clone(), ..cloud.drivers() };
-        let cx = Context { store: Arc::clone(&store), metrics: Arc::default(), drivers, paths, config };
+        let drivers = around(Drivers { proxy: proxy.clone(), ..cloud.drivers() });
+        let cx = Context {
+            store: Arc::clone(&store),
+            metrics: Arc::default(),
+            drivers,
+            paths,
+            config,
+            faults: Faults::default(),
+        };
         Self {
             store,
             cloud,
@@ -92,7 +109,7 @@ impl FakeWorld {
         }
     }
 
-    pub(crate) fn metrics(&self) -> &Metrics {
+    pub(crate) fn metrics(&self) -> &Arc<Metrics> {
         &self.cx.metrics
     }
 
@@ -119,10 +136,15 @@ impl FakeWorld {
         self.store.transact(|tx| run(input, tx, &caller)).map(Answer)
     }
 
-    /// The cloud's front, with all that stands between a client and an action.
-    pub(crate) fn front(&self) -> axum::Router {
+    /// The cloud's front, with all that stands between a client and an action, without faults and with everything.
+    pub(crate) fn front(&self) -> Front {
         let (store, metrics) = (Arc::clone(&self.store), Arc::clone(&self.cx.metrics));
-        Front::new(store, api::services(), Arc::new(Buckets(self.cx.paths.clone())), metrics).router()
+        Front::new(store, api::services(), Arc::new(Buckets(self.cx.paths.clone())), metrics)
+    }
+
+    /// Those that groups' launches meet.
+    pub(crate) fn faults(&self) -> Faults {
+        self.cx.faults.clone()
     }
 
     /// Calls an action that must be refused, and returns the error's code.

@@ -9,6 +9,7 @@ use axum::{
 use http_body_util::BodyExt as _;
 use hyper_util::rt::TokioIo;
 use localcloud::{
+    behaviour::Behaviour,
     host::file,
     object_storage::{self, S3Credential, S3Credentials},
     paths::Paths,
@@ -82,7 +83,7 @@ impl World {
         let world = Self { paths, root: Signer::new("AKIAROOT", "root", None), directory, others: Vec::new() };
         world.publish();
         let program = Path::new(env!("CARGO_BIN_EXE_localcloud"));
-        object_storage::ensure_running(&world.paths, program).await.unwrap();
+        object_storage::ensure_running(&world.paths, program, Behaviour::default()).await.unwrap();
         world
     }
 
@@ -287,7 +288,7 @@ async fn a_buckets_policy_lets_in_and_keeps_out() {
     world.set_policy(&statement("Deny", r#""*""#, "s3:*")).await.ok();
     object_storage::stop(&world.paths).await.unwrap();
     let program = Path::new(env!("CARGO_BIN_EXE_localcloud"));
-    object_storage::ensure_running(&world.paths, program).await.unwrap();
+    object_storage::ensure_running(&world.paths, program, Behaviour::default()).await.unwrap();
     world.call(&world.root, Method::GET, "/bucket/home/jo/a", "").await.denied();
     world.call(&world.root, Method::DELETE, "/bucket?policy", "").await.ok();
     world.call(&world.root, Method::GET, "/bucket/home/jo/a", "").await.ok();

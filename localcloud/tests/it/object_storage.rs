@@ -8,6 +8,8 @@ use std::{
 };
 
 use localcloud::{
+    behaviour::Behaviour,
+    daemon::watchman::{Troubles, Watchman},
     drivers::{
         ProxyDriver as _, ProxyPlan,
         haproxy::{Haproxy, HaproxySettings},
@@ -76,7 +78,12 @@ impl World {
     }
 
     async fn start(&self) {
-        object_storage::ensure_running(&self.paths, Path::new(env!("CARGO_BIN_EXE_localcloud"))).await.unwrap();
+        self.start_like(Behaviour::Everything).await;
+    }
+
+    async fn start_like(&self, behaviour: Behaviour) {
+        let program = Path::new(env!("CARGO_BIN_EXE_localcloud"));
+        object_storage::ensure_running(&self.paths, program, behaviour).await.unwrap();
     }
 
     fn pid(&self) -> String {
@@ -275,5 +282,72 @@ async fn a_new_key_is_known_at_once_and_the_process_is_adopted() {
     world.aws(&["s3", "ls"]).unwrap();
     world.start().await;
     assert_eq!(world.pid(), pid, "started twice is started once");
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cloud_like_aws_refuses_acls_and_a_running_s3_is_told_so() {
+    if let Err(reason) = python() {
+        return eprintln!("{reason}");
+    }
+    let world = World::new("acls").await;
+    let local = world.directory.join("file");
+    std::fs::write(&local, "bytes").unwrap();
+    let local = local.to_str().unwrap();
+    world.aws(&["s3", "mb", "s3://bucket"]).unwrap();
+    let put = ["s3api", "put-object", "--bucket", "bucket", "--key", "a", "--body", local];
+    let public = [put.as_slice(), &["--acl", "public-read"]].concat();
+    let before = world.pid();
+    world.start().await;
+    assert_eq!(world.pid(), before, "it goes on");
+    world.start_like(Behaviour::Aws).await;
+    assert_ne!(world.pid(), before);
+    let refused = world.aws(&public).unwrap_err();
+    assert!(refused.contains("AccessControlListNotSupported"), "{refused}");
+    world.aws(&[put.as_slice(), &["--acl", "bucket-owner-full-control"]].concat()).unwrap();
+    world.aws(&put).unwrap();
+    let refused = world.aws(&["s3api", "put-bucket-acl", "--bucket", "bucket", "--acl", "private"]).unwrap_err();
+    assert!(refused.contains("AccessControlListNotSupported"), "{refused}");
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_killed_s3_is_started_again_within_seconds_and_told_of() {
+    let world = World::new("watched").await;
+    let troubles = Troubles::default();
+    let watchman = Watchman {
+        paths: world.paths.clone(),
+        own_exe: env!("CARGO_BIN_EXE_localcloud").into(),
+        behaviour: Behaviour::Everything,
+        troubles: troubles.clone(),
+    };
+    let watching = tokio::spawn(watchman.watch());
+    let (pid_file, socket) = (PidFile::new(world.paths.pid_file(object_storage::PROGRAM)), world.paths.socket("s3"));
+    let said = |words: &'static str| {
+        let troubles = troubles.clone();
+        async move {
+            let deadline = std::time::Instant::now() + Duration::from_secs(15);
+            while !troubles.list().iter().any(|trouble| trouble.contains(words)) {
+                assert!(std::time::Instant::now() < deadline, "`{words}` is not said: {:?}", troubles.list());
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        }
+    };
+    let killed = pid_file.process().unwrap();
+    // Its first look must have seen it alive.
+    tokio::time::timeout(Duration::from_secs(5), async {
+        while !troubles.has_looked() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await
+    .unwrap();
+    killed.signal(Signal::KILL);
+    said("runs again since").await;
+    assert_ne!(pid_file.process(), Some(killed));
+    assert!(tokio::net::UnixStream::connect(&socket).await.is_ok());
+    let told = troubles.list().into_iter().find(|trouble| trouble.contains("S3")).unwrap();
+    assert!(told.contains(&format!("process {}) had ended unasked", killed.pid)), "{told}");
+    watching.abort();
     world.end().await;
 }

@@ -6,6 +6,7 @@
 )]
 #![allow(clippy::unwrap_used, reason = "a test ends there")]
 
+mod behaviour;
 mod command_line;
 mod lifecycle;
 mod moto;

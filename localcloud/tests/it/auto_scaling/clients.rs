@@ -1,10 +1,8 @@
-use std::{process::Stdio, sync::Arc, time::Duration};
+use std::{process::Stdio, time::Duration};
 
 use localcloud::{
-    api::{self, operation::Observer},
     model::{id, identity::Credential, time::Timestamp},
     store::StoreError,
-    wire::front::Front,
 };
 use tokio::{io::AsyncWriteExt as _, net::TcpListener, process::Command};
 
@@ -14,29 +12,9 @@ use crate::ec2::clients::python;
 const SCRIPT: &str = include_str!("boto3.py");
 const ACCESS_KEY: &str = "AKIAIOSFODNN7EXAMPLE";
 
-struct NoConsole;
-
-impl Observer for NoConsole {
-    fn console_output(&self, _instance_id: &str) -> Vec<u8> {
-        Vec::new()
-    }
-}
-
 /// The key of the account's root.
 fn credential(world: &FakeWorld) -> Credential {
-    Credential {
-        access_key: ACCESS_KEY.to_owned(),
-        secret_key: id::base64(40),
-        session_token: None,
-        created: Timestamp::now(),
-        expires: None,
-        principal_arn: format!("arn:aws:iam::{}:root", world.site.account_id),
-        principal_id: world.site.account_id.clone(),
-        account_id: world.site.account_id.clone(),
-        instance_id: None,
-        role_name: None,
-        user_name: None,
-    }
+    Credential::of_root(&world.site.account_id, ACCESS_KEY.to_owned(), id::base64(40), Timestamp::now())
 }
 
 #[tokio::test]
@@ -55,7 +33,7 @@ async fn boto3_reads_all_that_a_group_does() {
             Ok::<_, StoreError>(())
         })
         .unwrap();
-    let front = Front::new(Arc::clone(&world.store), api::services(), Arc::new(NoConsole), Arc::default());
+    let front = world.front();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/services/", listener.local_addr().unwrap());
     let server = tokio::spawn(async move { axum::serve(listener, front.router()).await });

@@ -14,6 +14,7 @@ use localcloud::{
     },
     config::{Config, Prefix},
     drivers::{InstanceDriver, fake::FakeCloud},
+    faults::Faults,
     image::BuiltImage,
     metrics::Metrics,
     model::{id, identity::Credential, site::Site, time::Timestamp},
@@ -95,6 +96,7 @@ impl Cloud {
                 public_subnet: Prefix(127, 77),
                 instance_limit: 40,
             },
+            faults: Faults::default(),
         };
         Self { store, fake, site, image_id, cx, tasks: JoinSet::new(), _dir: dir }
     }

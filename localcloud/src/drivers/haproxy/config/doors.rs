@@ -84,12 +84,12 @@ fn render_service(text: &mut Text, name: &str, socket: &Path, content_type: &str
     text.line("timeout server 5m");
     // A connection is cheap here, and one that a restarted daemon has closed would cost a request.
     text.line("option http-server-close");
-    for status in [502, 503] {
-        text.line(format!(
-            "http-error status {status} content-type \"{content_type}\" string {}",
-            quoted(unavailable.trim_end())
-        ));
-    }
+    // A request that got no answer gets none here: whether it was carried out nobody can say.
+    text.line("http-error status 502 errorfile /dev/null");
+    text.line(format!(
+        "http-error status 503 content-type \"{content_type}\" string {}",
+        quoted(unavailable.trim_end())
+    ));
     text.line(format!("server {name} {}", quoted(&format!("unix@{}", socket.display()))));
 }
 

@@ -1,0 +1,176 @@
+//! Looks after what the cloud stands on: the programs that run beside the daemon, room on the disk, what containers need of
+//! the kernel. S3 is started again from here; HAProxy and dnsmasq by their reconcilers. `localcloud status` tells of it all.
+
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use rustix::fs::inotify;
+
+use crate::{
+    behaviour::Behaviour,
+    host::process::{PidFile, ProcessId},
+    model::time::Timestamp,
+    object_storage,
+    paths::Paths,
+};
+
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// What is over is told of for a while: who asks for the status wants to know of last night, too.
+const TOLD_FOR: Duration = Duration::from_secs(600);
+/// A VM's first boot writes some hundred MiB at most.
+const LITTLE_ROOM_MIB: u64 = 512;
+
+/// What goes wrong beside the records. Clones share one.
+#[derive(Clone, Default)]
+pub struct Troubles(Arc<Seen>);
+
+#[derive(Default)]
+struct Seen {
+    troubles: Mutex<BTreeMap<&'static str, Trouble>>,
+    looked: AtomicBool,
+}
+
+struct Trouble {
+    text: String,
+    over_since: Option<Instant>,
+}
+
+impl Troubles {
+    /// A sentence each.
+    #[must_use]
+    pub fn list(&self) -> Vec<String> {
+        self.lock().values().map(|trouble| trouble.text.clone()).collect()
+    }
+
+    /// Whether the watchman has been round once.
+    #[must_use]
+    pub fn has_looked(&self) -> bool {
+        self.0.looked.load(Ordering::Relaxed)
+    }
+
+    fn note(&self, about: &'static str, text: String) {
+        let known = self.lock().insert(about, Trouble { text: text.clone(), over_since: None });
+        if known.is_none_or(|known| known.over_since.is_some()) {
+            tracing::warn!("{text}");
+        }
+    }
+
+    fn forget(&self, about: &str) {
+        self.lock().remove(about);
+    }
+
+    /// It is over; that it was is told for a while.
+    fn end(&self, about: &'static str, text: impl FnOnce(&str) -> String) {
+        if let Some(trouble) = self.lock().get_mut(about).filter(|trouble| trouble.over_since.is_none()) {
+            trouble.text = text(&trouble.text);
+            trouble.over_since = Some(Instant::now());
+            tracing::info!("{}", trouble.text);
+        }
+    }
+
+    fn forget_old(&self) {
+        self.lock().retain(|_, trouble| trouble.over_since.is_none_or(|since| since.elapsed() < TOLD_FOR));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<&'static str, Trouble>> {
+        self.0.troubles.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Programs of their own, by their pid files, and what they are.
+const PROGRAMS: &[(&str, &str)] =
+    &[("haproxy", "load balancers and API"), ("dnsmasq", "DHCP and DNS"), (object_storage::PROGRAM, "S3")];
+
+pub struct Watchman {
+    pub paths: Paths,
+    /// By which S3 is started.
+    pub own_exe: PathBuf,
+    pub behaviour: Behaviour,
+    pub troubles: Troubles,
+}
+
+impl Watchman {
+    /// Looks on until it is dropped.
+    pub async fn watch(self) {
+        let mut seen: BTreeMap<&str, (ProcessId, u32)> = BTreeMap::new();
+        loop {
+            for (program, purpose) in PROGRAMS {
+                self.look_after(program, purpose, &mut seen).await;
+            }
+            self.look_at_disk();
+            self.look_at_inotify();
+            self.troubles.forget_old();
+            self.troubles.0.looked.store(true, Ordering::Relaxed);
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
+    async fn look_after(
+        &self,
+        program: &'static str,
+        purpose: &str,
+        seen: &mut BTreeMap<&'static str, (ProcessId, u32)>,
+    ) {
+        if let Some(process) = PidFile::new(self.paths.pid_file(program)).process() {
+            seen.insert(program, (process, 0));
+            self.troubles.end(program, |text| {
+                let was = text.replace(" has ended", " had ended").replace("it is being started", "it was started");
+                format!("{was}; it runs again since {}", Timestamp::now())
+            });
+            return;
+        }
+        // What never ran is still on its way.
+        let Some((process, looks)) = seen.get_mut(program) else { return };
+        *looks += 1;
+        // dnsmasq is stopped and started at times; that is no trouble.
+        if *looks == 1 && program == "dnsmasq" {
+            return;
+        }
+        let log = self.paths.log(program);
+        let text = format!(
+            "{program} ({purpose}, process {}) has ended unasked; it is being started again (hint: see {})",
+            process.pid,
+            log.display()
+        );
+        self.troubles.note(program, text);
+        if program == object_storage::PROGRAM
+            && let Err(error) = object_storage::ensure_running(&self.paths, &self.own_exe, self.behaviour).await
+        {
+            tracing::warn!("{error}");
+        }
+    }
+
+    fn look_at_disk(&self) {
+        const ABOUT: &str = "disk";
+        let Ok(disk) = rustix::fs::statvfs(self.paths.root()) else { return };
+        let free_mib = disk.f_bavail.saturating_mul(disk.f_frsize) / (1024 * 1024);
+        if free_mib < LITTLE_ROOM_MIB {
+            let root = self.paths.root().display();
+            self.troubles.note(
+                ABOUT,
+                format!("only {free_mib} MiB are free where {root} lies: changes will be refused when it is full (hint: delete what is not needed, or start the cloud with another --state-dir)"),
+            );
+        } else {
+            self.troubles.forget(ABOUT);
+        }
+    }
+
+    /// Instances share root's inotify instances; an init that gets none boots into nothing.
+    fn look_at_inotify(&self) {
+        const ABOUT: &str = "inotify";
+        match inotify::init(inotify::CreateFlags::CLOEXEC) {
+            Ok(_) => self.troubles.forget(ABOUT),
+            Err(error) => self.troubles.note(
+                ABOUT,
+                format!("no inotify instance is left, and instances need some ({error}) (hint: sysctl -w fs.inotify.max_user_instances=1024)"),
+            ),
+        }
+    }
+}

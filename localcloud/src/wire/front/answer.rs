@@ -1,0 +1,72 @@
+//! Answers as they are written: query, JSON or CBOR.
+
+use axum::{
+    body::Body,
+    http::{StatusCode, header},
+    response::Response,
+};
+
+use crate::{
+    api::{error::ApiError, operation::Service},
+    wire::{cbor, json, value::Node, xml},
+};
+
+#[derive(Clone, Copy)]
+pub(super) enum Codec {
+    Query,
+    Json,
+    Cbor,
+}
+
+pub(super) fn encode(service: &Service, codec: Codec, action: &str, output: &Node, request_id: &str) -> Response {
+    match codec {
+        Codec::Query => {
+            let body = xml::response(service.dialect, service.namespace, action, output, request_id);
+            respond(200, "text/xml;charset=UTF-8", body, request_id)
+        }
+        Codec::Json => respond(200, "application/x-amz-json-1.0", json::from_node(output), request_id),
+        Codec::Cbor => cbor_response(200, cbor::from_node(output), request_id),
+    }
+}
+
+pub(super) fn encode_error(service: &Service, codec: Codec, error: &ApiError, request_id: &str) -> Response {
+    if matches!(codec, Codec::Query) {
+        let body =
+            xml::error(service.dialect, service.namespace, &error.code, &error.message, error.is_senders(), request_id);
+        return respond(error.status, "text/xml;charset=UTF-8", body, request_id);
+    }
+    let node = Node::Map(vec![
+        ("__type".to_owned(), Node::Text(error.code.clone())),
+        ("message".to_owned(), Node::Text(error.message.clone())),
+    ]);
+    let mut response = match codec {
+        Codec::Cbor => cbor_response(error.status, cbor::from_node(&node), request_id),
+        _ => respond(error.status, "application/x-amz-json-1.0", json::from_node(&node), request_id),
+    };
+    // Clients that ask for it by `x-amzn-query-mode` find the query protocol's code here.
+    let fault = if error.is_senders() { "Sender" } else { "Receiver" };
+    if let Ok(value) = format!("{};{fault}", error.code).parse() {
+        response.headers_mut().insert("x-amzn-query-error", value);
+    }
+    response
+}
+
+pub(super) fn cbor_response(status: u16, body: Vec<u8>, request_id: &str) -> Response {
+    let mut response = respond(status, "application/cbor", body, request_id);
+    response.headers_mut().insert("smithy-protocol", header::HeaderValue::from_static("rpc-v2-cbor"));
+    response
+}
+
+pub(super) fn respond(status: u16, content_type: &'static str, body: Vec<u8>, request_id: &str) -> Response {
+    let mut response = Response::new(Body::from(body));
+    *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    response.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static(content_type));
+    if let Ok(value) = request_id.parse() {
+        response.headers_mut().insert("x-amzn-requestid", value);
+    }
+    response
+}
+pub(super) fn no_service(request_id: &str) -> Response {
+    let text = "There is no service at this path; see /services/{compute,AutoScaling,LoadBalancing,CloudWatch,Euare,Tokens}.\n";
+    respond(404, "text/plain", text.into(), request_id)
+}

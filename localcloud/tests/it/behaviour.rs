@@ -1,0 +1,72 @@
+//! A cloud that lacks what another one lacks, asked over HTTP.
+
+use localcloud::behaviour::Behaviour;
+
+use crate::{
+    fake_world::FakeWorld,
+    raw::{Served, Unsigned},
+};
+
+fn served(world: &FakeWorld, behaviour: Behaviour) -> Served {
+    Served::new(world, |front| front.like(behaviour))
+}
+
+#[tokio::test]
+async fn templates_and_launch_configurations_are_there_by_behaviour() {
+    let world = FakeWorld::new();
+    let configuration =
+        [("LaunchConfigurationName", "lc"), ("ImageId", world.image_id.as_str()), ("InstanceType", "t3.micro")];
+    for (behaviour, templates, configurations) in
+        [(Behaviour::Everything, true, true), (Behaviour::Eucalyptus44, false, true), (Behaviour::Aws, true, false)]
+    {
+        let cloud = served(&world, behaviour);
+        let answer = cloud.answered("ec2", "DescribeLaunchTemplates", &[("MaxResults", "5")]).await;
+        assert_eq!(answer.status == 200, templates, "{behaviour:?}: {answer:?}");
+        assert!(templates || answer.code() == "InvalidAction", "{answer:?}");
+        let answer = cloud.answered("autoscaling", "CreateLaunchConfiguration", &configuration).await;
+        assert_eq!(answer.status == 200, configurations, "{behaviour:?}: {answer:?}");
+        assert!(configurations || answer.code() == "UnsupportedOperation", "{answer:?}");
+        assert!(configurations || answer.element("Message").unwrap().starts_with("The Launch Configuration creation"));
+        if configurations {
+            let name = [("LaunchConfigurationName", "lc")];
+            assert_eq!(cloud.answered("autoscaling", "DeleteLaunchConfiguration", &name).await.status, 200);
+        }
+    }
+}
+
+#[tokio::test]
+async fn eucalyptus_keeps_draining_off_and_speaks_query_only() {
+    let world = FakeWorld::new();
+    let cloud = served(&world, Behaviour::Eucalyptus44);
+    let create = [
+        ("LoadBalancerName", "web"),
+        ("AvailabilityZones.member.1", world.site.zone.as_str()),
+        ("Listeners.member.1.Protocol", "HTTP"),
+        ("Listeners.member.1.LoadBalancerPort", "8080"),
+        ("Listeners.member.1.InstancePort", "80"),
+    ];
+    let answer = cloud.answered("elasticloadbalancing", "CreateLoadBalancer", &create).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let modify = [
+        ("LoadBalancerName", "web"),
+        ("LoadBalancerAttributes.ConnectionDraining.Enabled", "true"),
+        ("LoadBalancerAttributes.ConnectionDraining.Timeout", "20"),
+    ];
+    assert_eq!(cloud.answered("elasticloadbalancing", "ModifyLoadBalancerAttributes", &modify).await.status, 200);
+    let name = [("LoadBalancerName", "web")];
+    let attributes = cloud.answered("elasticloadbalancing", "DescribeLoadBalancerAttributes", &name).await;
+    let draining = attributes.element("ConnectionDraining").unwrap();
+    assert!(draining.contains("<Enabled>false</Enabled>"), "{draining}");
+
+    let path = "/service/GraniteServiceVersion20100801/operation/DescribeAlarms";
+    let cbor = Unsigned {
+        path: path.to_owned(),
+        service: "monitoring",
+        headers: vec![("smithy-protocol", "rpc-v2-cbor".to_owned()), ("content-type", "application/cbor".to_owned())],
+        body: Vec::new(),
+    };
+    assert_eq!(served(&world, Behaviour::Aws).send(&cbor.signed()).await.unwrap().status, 200);
+    assert_eq!(cloud.send(&cbor.signed()).await.unwrap().status, 400);
+    let described = cloud.answered("monitoring", "DescribeAlarms", &[]).await;
+    assert_eq!(described.status, 200, "{described:?}");
+}
