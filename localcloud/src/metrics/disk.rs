@@ -427,7 +427,7 @@ mod tests {
             writing.windows.insert(begin);
             writing.blocks.insert((begin, 1), Arc::new(Chunk::of(&points.collect::<Vec<_>>())));
         }
-        disk.write(&writing, |commit| commit.now()).expect("writes");
+        disk.write(&writing, Commit::now).expect("writes");
         let known = || BTreeSet::from([1]);
         let count = |disk: &Disk| {
             let snapshot = disk.snapshot((0, i64::MAX), 0).expect("reads");
@@ -455,7 +455,7 @@ mod tests {
             let chunk = Chunk::of(&[Point { time: 0, values: StatisticSet::of(1.0) }]);
             writing.blocks.insert((0, id), Arc::new(chunk));
         }
-        disk.write(&writing, |commit| commit.now()).expect("writes");
+        disk.write(&writing, Commit::now).expect("writes");
         disk.roll(TIERS[0].keep_millis() * 10, || BTreeSet::from([2])).expect("rolls");
         let snapshot = disk.snapshot((0, 1), 0).expect("reads").expect("a window is there");
         assert!(snapshot.points(1, (0, 1)).expect("reads").is_empty());
