@@ -155,7 +155,7 @@ impl Disk {
     }
 
     /// Writes, and calls `seen` at the moment from which readers see it. On disk when it returns.
-    pub(super) fn write(&self, writing: &Writing, seen: impl FnOnce(Commit<'_>) -> Result<()>) -> Result<()> {
+    pub(super) fn write(&self, writing: &Writing, seen: impl FnOnce(Commit) -> Result<()>) -> Result<()> {
         let transaction = guarded(|| {
             let mut transaction = self.database.begin_write()?;
             if !writing.windows.is_empty() {
@@ -168,7 +168,7 @@ impl Disk {
         if writing.windows.is_empty() {
             return guarded(|| Ok(transaction.commit()?));
         }
-        seen(Commit(Box::new(|| guarded(|| Ok(transaction.commit()?)))))?;
+        seen(Commit(transaction))?;
         self.sync()
     }
 
@@ -297,11 +297,11 @@ impl Disk {
 }
 
 /// The moment at which a transaction becomes visible.
-pub(super) struct Commit<'a>(Box<dyn FnOnce() -> Result<()> + 'a>);
+pub(super) struct Commit(WriteTransaction);
 
-impl Commit<'_> {
+impl Commit {
     pub(super) fn now(self) -> Result<()> {
-        (self.0)()
+        guarded(|| Ok(self.0.commit()?))
     }
 }
 
