@@ -71,6 +71,8 @@ pub(super) struct Disk {
     database: Database,
     /// Size of each window, by tier and begin.
     windows: Mutex<BTreeMap<(u8, i64), u64>>,
+    /// Of all blocks.
+    most_bytes: u64,
 }
 
 /// What one transaction writes.
@@ -129,7 +131,7 @@ impl Disk {
             writing.open_table(ABOUT)?;
             writing.commit()?;
             let (found, windows) = load(&database)?;
-            Ok((Self { database, windows: Mutex::new(windows) }, found))
+            Ok((Self { database, windows: Mutex::new(windows), most_bytes: MOST_BYTES }, found))
         })
     }
 
@@ -153,7 +155,7 @@ impl Disk {
     }
 
     /// Writes, and calls `seen` at the moment from which readers see it. On disk when it returns.
-    pub(super) fn write(&self, writing: &Writing, seen: impl FnOnce(Commit<'_>) -> Result<()>) -> Result<()> {
+    pub(super) fn write(&self, writing: &Writing, seen: impl FnOnce(Commit) -> Result<()>) -> Result<()> {
         let transaction = guarded(|| {
             let mut transaction = self.database.begin_write()?;
             if !writing.windows.is_empty() {
@@ -166,7 +168,7 @@ impl Disk {
         if writing.windows.is_empty() {
             return guarded(|| Ok(transaction.commit()?));
         }
-        seen(Commit(Box::new(|| guarded(|| Ok(transaction.commit()?)))))?;
+        seen(Commit(transaction))?;
         self.sync()
     }
 
@@ -239,7 +241,7 @@ impl Disk {
     /// The next windows of one tier that become one of the next tier.
     fn due(&self, now: i64) -> Option<(Tier, Vec<i64>)> {
         let all = self.windows();
-        let full = all.values().sum::<u64>() > MOST_BYTES;
+        let full = all.values().sum::<u64>() > self.most_bytes;
         for tier in TIERS {
             let own: Vec<i64> =
                 all.range((tier.number, i64::MIN)..=(tier.number, i64::MAX)).map(|((_, window), _)| *window).collect();
@@ -295,11 +297,11 @@ impl Disk {
 }
 
 /// The moment at which a transaction becomes visible.
-pub(super) struct Commit<'a>(Box<dyn FnOnce() -> Result<()> + 'a>);
+pub(super) struct Commit(WriteTransaction);
 
-impl Commit<'_> {
+impl Commit {
     pub(super) fn now(self) -> Result<()> {
-        (self.0)()
+        guarded(|| Ok(self.0.commit()?))
     }
 }
 
@@ -407,4 +409,56 @@ fn aside(path: &Path) -> PathBuf {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(format!(".unreadable-{}", Timestamp::now().millis()));
     path.with_file_name(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metrics::StatisticSet;
+
+    #[test]
+    fn beyond_its_bound_the_oldest_is_made_coarser_and_in_the_end_deleted() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (mut disk, _) = Disk::open(&dir.path().join("metrics")).expect("opens");
+        let (window, next) = (RAW.window_of(0), RAW.window_of(10 * 3_600_000));
+        let mut writing = Writing::default();
+        for begin in [window, next] {
+            let points = (0..90).map(|step| Point { time: begin + step * 10_000, values: StatisticSet::of(1.0) });
+            writing.windows.insert(begin);
+            writing.blocks.insert((begin, 1), Arc::new(Chunk::of(&points.collect::<Vec<_>>())));
+        }
+        disk.write(&writing, Commit::now).expect("writes");
+        let known = || BTreeSet::from([1]);
+        let count = |disk: &Disk| {
+            let snapshot = disk.snapshot((0, i64::MAX), 0).expect("reads");
+            snapshot.map_or(0, |snapshot| snapshot.points(1, (0, i64::MAX)).expect("reads").len())
+        };
+        assert!(!disk.roll(0, known).expect("rolls"));
+        assert_eq!(count(&disk), 180);
+        let size: u64 = disk.windows().values().sum();
+        disk.most_bytes = size - 1;
+        assert!(disk.roll(0, known).expect("rolls"));
+        assert_eq!(count(&disk), 90 + 15, "the older half is by the minute");
+        disk.most_bytes = 1;
+        assert!(disk.roll(0, known).expect("rolls"));
+        assert_eq!(count(&disk), 0);
+        assert!(disk.windows().is_empty());
+    }
+
+    #[test]
+    fn samples_of_a_forgotten_series_go_with_their_window() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (disk, _) = Disk::open(&dir.path().join("metrics")).expect("opens");
+        let mut writing = Writing::default();
+        writing.windows.insert(0);
+        for id in [1, 2] {
+            let chunk = Chunk::of(&[Point { time: 0, values: StatisticSet::of(1.0) }]);
+            writing.blocks.insert((0, id), Arc::new(chunk));
+        }
+        disk.write(&writing, Commit::now).expect("writes");
+        disk.roll(TIERS[0].keep_millis() * 10, || BTreeSet::from([2])).expect("rolls");
+        let snapshot = disk.snapshot((0, 1), 0).expect("reads").expect("a window is there");
+        assert!(snapshot.points(1, (0, 1)).expect("reads").is_empty());
+        assert_eq!(snapshot.points(2, (0, 1)).expect("reads").len(), 1);
+    }
 }

@@ -265,3 +265,61 @@ impl Series {
         leaving.chain(present).flat_map(Chunk::points).filter(|point| (start..end).contains(&point.time)).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LATER: i64 = 3_600_000;
+
+    fn recorded() -> Recent {
+        let mut recent = Recent::with_journal();
+        for id in 0..5 {
+            let metric = Metric::new("App", &format!("m{id}"), &[]);
+            recent.record(metric, "None".to_owned(), id * 1000, &StatisticSet::of(1.0));
+        }
+        recent
+    }
+
+    fn times(recent: &Recent, id: u64) -> Vec<i64> {
+        recent.get(id).expect("a series").points((0, i64::MAX)).iter().map(|point| point.time).collect()
+    }
+
+    #[test]
+    fn what_could_not_be_written_comes_back_before_what_is_newer() {
+        let mut recent = recorded();
+        let leaving = recent.leave(LATER);
+        assert_eq!((leaving.windows.len(), leaving.blocks.len(), leaving.series.len()), (1, 5, 5));
+        assert_eq!(times(&recent, 1), [1000], "it can be read on its way");
+        recent.record(Metric::new("App", "m1", &[]), "None".to_owned(), 1500, &StatisticSet::of(1.0));
+        recent.come_back();
+        assert_eq!(times(&recent, 1), [1000, 1500]);
+        let again = recent.leave(LATER);
+        assert_eq!((again.blocks.len(), again.series.len()), (5, 0));
+        recent.left();
+        assert!(times(&recent, 1).is_empty());
+        assert_eq!(recent.bytes, 0);
+    }
+
+    #[test]
+    fn a_journalled_batch_is_read_as_it_was_written() {
+        let leaving = recorded().leave(0);
+        let read: Vec<_> = leaving.batches.values().flat_map(|batch| Batch::read(&batch.bytes())).collect();
+        assert_eq!(
+            read.iter().map(|(id, point)| (*id, point.time)).collect::<Vec<_>>(),
+            [(0, 0), (1, 1000), (2, 2000), (3, 3000), (4, 4000)]
+        );
+        assert!(Batch::read(b"\xff\xff").is_empty());
+    }
+
+    #[test]
+    fn of_too_many_series_those_without_samples_for_longest_are_forgotten() {
+        let mut recent = recorded();
+        assert_eq!(recent.forget(3, i64::MIN), [0, 1]);
+        assert_eq!(recent.forget(usize::MAX, 3000), [2]);
+        let names: Vec<_> = recent.list(None, None, 0).iter().map(|metric| metric.name.clone()).collect();
+        assert_eq!(names, ["m3", "m4"]);
+        recent.forget(0, i64::MIN);
+        assert_eq!((recent.len(), recent.bytes), (0, 0));
+    }
+}
