@@ -105,12 +105,17 @@ impl LoadBalancers {
     /// Brings the proxy to the plan. Returns why that failed, if it failed as a whole; what a single balancer lacks is
     /// noted with it and is no failure.
     async fn apply(&mut self, cx: &Context, changed: bool) -> Result<Option<DriverError>, StoreError> {
+        let is_young = self.applied.as_ref().is_some_and(|(_, since)| since.elapsed() < MEND_EVERY);
         let plan = match self.plan.take().filter(|_| !changed) {
+            // What was followed to here is what was applied.
+            Some(plan) if is_young => {
+                self.plan = Some(plan);
+                return Ok(None);
+            }
             Some(plan) => plan,
             None => cx.store.read(plan::plan)?,
         };
-        let is_applied = |(known, since): &(ProxyPlan, Instant)| since.elapsed() < MEND_EVERY && *known == plan;
-        if self.applied.as_ref().is_some_and(is_applied) {
+        if is_young && self.applied.as_ref().is_some_and(|(known, _)| *known == plan) {
             self.plan = Some(plan);
             return Ok(None);
         }
