@@ -209,6 +209,15 @@ async fn health_is_what_the_proxy_reports() {
         state(&world, "Description"),
         "Instance has failed at least the UnhealthyThreshold number of health checks consecutively."
     );
+    world.change::<LoadBalancer>("web", |balancer| {
+        for backend in balancer.backends.values_mut() {
+            backend.passing = true;
+        }
+    });
+    assert_eq!(
+        state(&world, "Description"),
+        "Instance has not passed the configured HealthyThreshold number of health checks consecutively."
+    );
     let unknown = [("LoadBalancerName", "web"), ("Instances.member.1.InstanceId", "i-0")];
     assert_eq!(world.refused(ELB, "DescribeInstanceHealth", &unknown), "InvalidInstance");
     world.call(ELB, "DeregisterInstancesFromLoadBalancer", &parameters).unwrap();
