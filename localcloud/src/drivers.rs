@@ -360,6 +360,8 @@ pub struct BackendStatus {
     pub instance_id: String,
     /// `None` until the first check has ended.
     pub healthy: Option<bool>,
+    /// Whether the last check passed. It takes several to change the state above.
+    pub passing: bool,
     /// What the last check saw, in words.
     pub last_check: String,
     pub current_sessions: u64,

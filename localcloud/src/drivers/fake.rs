@@ -573,6 +573,7 @@ impl ProxyDriver for FakeProxy {
                 balancer: balancer.clone(),
                 instance_id: backend.instance_id.clone(),
                 healthy,
+                passing: healthy == Some(true),
                 last_check: last_check.to_owned(),
                 current_sessions: 0,
             }

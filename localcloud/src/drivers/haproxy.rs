@@ -170,7 +170,7 @@ impl Haproxy {
         let master = format!("{},mode,600,level,admin", self.settings.paths.socket("haproxy-master").display());
         let command = Command::new(PROGRAM).args(["-W", "-S", &master, "-f"]).arg(self.config_file());
         let journal = self.journal();
-        journal.shorten().map_err(|error| DriverError::new(doing, error))?;
+        journal.prepare().map_err(|error| DriverError::new(doing, error))?;
         let process = process::spawn_with_output(command, journal.path(), &log, &self.pid_file())
             .await
             .map_err(|error| DriverError::new(doing, error))?;

@@ -137,6 +137,9 @@ pub struct Backend {
     /// What the proxy last reported. `None` until the first check has ended.
     #[serde(default)]
     pub healthy: Option<bool>,
+    /// Whether the last check passed.
+    #[serde(default)]
+    pub passing: bool,
     #[serde(default)]
     pub last_check: String,
     #[serde(default)]
@@ -148,8 +151,19 @@ impl Backend {
     /// whatever its first check saw.
     #[must_use]
     pub fn is_failing(&self, check: &HealthCheck, now: Timestamp) -> bool {
+        self.healthy == Some(false) && !self.passing && self.has_had_its_chance(check, now)
+    }
+
+    /// Whether it passes its checks, and has yet to pass as many in a row as make it healthy.
+    #[must_use]
+    pub fn is_recovering(&self, check: &HealthCheck, now: Timestamp) -> bool {
+        self.healthy == Some(false) && self.passing && self.has_had_its_chance(check, now)
+    }
+
+    /// Whether there was time since its registration for as many checks as make it unhealthy.
+    fn has_had_its_chance(&self, check: &HealthCheck, now: Timestamp) -> bool {
         let first_verdict_secs = check.unhealthy_threshold.saturating_mul(check.interval_secs);
-        self.healthy == Some(false) && self.registered.age_secs(now) >= f64::from(first_verdict_secs)
+        self.registered.age_secs(now) >= f64::from(first_verdict_secs)
     }
 }
 
@@ -161,6 +175,7 @@ impl LoadBalancer {
                 registered: now,
                 draining_since: None,
                 healthy: None,
+                passing: false,
                 last_check: String::new(),
                 current_sessions: 0,
             },

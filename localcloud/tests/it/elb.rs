@@ -142,6 +142,30 @@ fn long_listings_come_in_pages() {
 }
 
 #[test]
+fn strictness_about_requests_is_an_attribute() {
+    let world = FakeWorld::new();
+    call(&world, "CreateLoadBalancer", &create("web", "8080", &[])).unwrap();
+    let name = ("LoadBalancerName", "web");
+    let mode = || {
+        let described = world.call(ELB, "DescribeLoadBalancerAttributes", &[name]).unwrap();
+        described.text("LoadBalancerAttributes.AdditionalAttributes.0.Value")
+    };
+    assert_eq!(mode(), "defensive");
+    let set = |key: &'static str, value: &'static str| {
+        [
+            name,
+            ("LoadBalancerAttributes.AdditionalAttributes.member.1.Key", key),
+            ("LoadBalancerAttributes.AdditionalAttributes.member.1.Value", value),
+        ]
+    };
+    let modify = "ModifyLoadBalancerAttributes";
+    world.call(ELB, modify, &set("elb.http.desyncmitigationmode", "strictest")).unwrap();
+    assert_eq!(mode(), "strictest");
+    assert_eq!(world.refused(ELB, modify, &set("elb.http.desyncmitigationmode", "lax")), "ValidationError");
+    assert_eq!(world.refused(ELB, modify, &set("elb.http.other", "x")), "LoadBalancerAttributeNotFound");
+}
+
+#[test]
 fn tags_are_added_and_removed() {
     let world = FakeWorld::new();
     call(&world, "CreateLoadBalancer", &create("web", "8080", &[])).unwrap();
@@ -184,6 +208,15 @@ async fn health_is_what_the_proxy_reports() {
     assert_eq!(
         state(&world, "Description"),
         "Instance has failed at least the UnhealthyThreshold number of health checks consecutively."
+    );
+    world.change::<LoadBalancer>("web", |balancer| {
+        for backend in balancer.backends.values_mut() {
+            backend.passing = true;
+        }
+    });
+    assert_eq!(
+        state(&world, "Description"),
+        "Instance has not passed the configured HealthyThreshold number of health checks consecutively."
     );
     let unknown = [("LoadBalancerName", "web"), ("Instances.member.1.InstanceId", "i-0")];
     assert_eq!(world.refused(ELB, "DescribeInstanceHealth", &unknown), "InvalidInstance");

@@ -213,6 +213,11 @@ fn verdict(
             "Instance",
             "Instance has failed at least the UnhealthyThreshold number of health checks consecutively.",
         ),
+        Some(false) if backend.is_recovering(&balancer.health_check, Timestamp::now()) => words(
+            "OutOfService",
+            "Instance",
+            "Instance has not passed the configured HealthyThreshold number of health checks consecutively.",
+        ),
         _ => words("OutOfService", "ELB", "Instance registration is still in progress."),
     }
 }

@@ -4,6 +4,7 @@
 use std::{
     fs,
     io::{self, Read as _, Seek as _, SeekFrom},
+    os::unix::fs::OpenOptionsExt as _,
     path::PathBuf,
 };
 
@@ -71,13 +72,13 @@ impl Journal {
         Ok(())
     }
 
-    /// Begins anew, if nothing is in it that is still to be read. Only while no HAProxy runs.
-    pub(super) fn shorten(&self) -> io::Result<()> {
-        let length = match fs::metadata(&self.lines) {
-            Ok(metadata) => metadata.len(),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            Err(error) => return Err(error),
-        };
+    /// Makes the file, for its owner only, as addresses of pages may hold secrets; begins it anew, if nothing is in it
+    /// that is still to be read. Only while no HAProxy runs.
+    pub(super) fn prepare(&self) -> io::Result<()> {
+        if let Some(parent) = self.lines.parent() {
+            fs::create_dir_all(parent)?;
+        }
+        let length = fs::File::options().create(true).append(true).mode(0o600).open(&self.lines)?.metadata()?.len();
         if length > 0 && self.forgotten(length) == length {
             // The mark goes last: beyond the file's end it counts as its begin.
             fs::File::options().write(true).open(&self.lines)?.set_len(0)?;
@@ -113,12 +114,12 @@ mod tests {
         assert_eq!(first.requests.len(), 2, "the third is not yet whole");
         assert_eq!(journal().read().expect("reads"), first, "a daemon that was killed in between reads them again");
         journal().forget(first.position).expect("forgets");
-        journal().shorten().expect("shortens");
+        journal().prepare().expect("prepares");
         write!(writer, "{}", &TCP[20..]).expect("writes");
         let second = journal().read().expect("reads");
         assert_eq!(second.requests.len(), 1);
         journal().forget(second.position).expect("forgets");
-        journal().shorten().expect("shortens");
+        journal().prepare().expect("prepares");
         assert_eq!(fs::metadata(&path).expect("is there").len(), 0);
         write!(writer, "{TCP}").expect("writes");
         assert_eq!(journal().read().expect("reads").requests.len(), 1);

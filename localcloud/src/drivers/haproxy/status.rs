@@ -34,6 +34,7 @@ pub(super) fn parse(table: &str) -> Result<Vec<BackendStatus>, String> {
             balancer: balancer.to_owned(),
             instance_id: row.get("svname").to_owned(),
             healthy: healthy(&row),
+            passing: matches!(check_status(&row), "L4OK" | "L6OK" | "L7OK"),
             last_check: last_check(&row),
             current_sessions: row.get("scur").parse().unwrap_or(0),
         };
@@ -45,6 +46,7 @@ pub(super) fn parse(table: &str) -> Result<Vec<BackendStatus>, String> {
                 // Servers that follow another's checks have none of their own.
                 if !row.get("check_status").is_empty() {
                     known.healthy = status.healthy;
+                    known.passing = status.passing;
                     known.last_check = status.last_check;
                 }
             }
@@ -115,7 +117,8 @@ mod tests {
     #[test]
     fn health_is_unknown_until_the_first_check_has_ended() {
         assert_eq!(one("elb:web:http:80,i-1,0,DOWN,INI,,").healthy, None);
-        assert_eq!(one("elb:web:http:80,i-1,0,DOWN 1/3,L7OK,200,").healthy, Some(false));
+        let rising = one("elb:web:http:80,i-1,0,DOWN 1/3,L7OK,200,");
+        assert_eq!((rising.healthy, rising.passing), (Some(false), true), "it takes more than one");
         assert_eq!(one("elb:web:http:80,i-1,0,UP,* L7OK,200,").healthy, Some(true));
         assert_eq!(one("elb:web:http:80,i-1,2,DRAIN,L7OK,200,").healthy, Some(true));
     }

@@ -32,6 +32,7 @@ pub enum Change {
         instance_id: String,
         registered: Timestamp,
         healthy: Option<bool>,
+        passing: bool,
         last_check: String,
         current_sessions: u64,
     },
@@ -51,11 +52,12 @@ impl Change {
                     record.backends.remove(instance_id);
                 }
             }
-            Self::Report { instance_id, registered, healthy, last_check, current_sessions, .. } => {
+            Self::Report { instance_id, registered, healthy, passing, last_check, current_sessions, .. } => {
                 if let Some(backend) =
                     record.backends.get_mut(instance_id).filter(|known| known.registered == *registered)
                 {
                     backend.healthy = *healthy;
+                    backend.passing = *passing;
                     backend.last_check.clone_from(last_check);
                     backend.current_sessions = *current_sessions;
                 }
@@ -81,13 +83,15 @@ pub fn decide(view: &View<'_>, statuses: Option<&[BackendStatus]>) -> Vec<Change
                     draining_since: backend.draining_since,
                 });
             } else if let Some(status) = status
-                && (status.healthy != backend.healthy || status.last_check != backend.last_check)
+                && (status.healthy, status.passing, &status.last_check)
+                    != (backend.healthy, backend.passing, &backend.last_check)
             {
                 changes.push(Change::Report {
                     balancer: balancer.name.clone(),
                     instance_id: instance_id.clone(),
                     registered: backend.registered,
                     healthy: status.healthy,
+                    passing: status.passing,
                     last_check: status.last_check.clone(),
                     current_sessions: status.current_sessions,
                 });
@@ -147,6 +151,7 @@ mod tests {
             registered: now.plus_secs(-5000),
             draining_since: draining_secs_ago.map(|secs| now.plus_secs(-secs)),
             healthy: Some(true),
+            passing: true,
             last_check: "fine".into(),
             current_sessions: 0,
         };
@@ -207,6 +212,7 @@ mod tests {
             balancer: "web".into(),
             instance_id: "i-1".into(),
             healthy,
+            passing: healthy == Some(true),
             last_check: "fine".into(),
             current_sessions,
         }

@@ -9,7 +9,9 @@ use std::{
     },
 };
 
-use localcloud::drivers::{BalancerBackend, BalancerListener, BalancerProtocol, ProxyDriver as _, Stickiness};
+use localcloud::drivers::{
+    BalancerBackend, BalancerListener, BalancerProtocol, MalformedRequests, ProxyDriver as _, Stickiness,
+};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::world::{
@@ -186,5 +188,23 @@ async fn no_change_of_listeners_certificates_policies_or_instances_fails_a_reque
         count += client.await.expect("no request failed");
     }
     assert!(count > 50, "only {count} requests");
+    world.end().await;
+}
+
+#[tokio::test]
+async fn strictness_decides_about_unusual_requests() {
+    let world = World::new("strictness").await;
+    let (backend, port) = (Backend::start("one", FIRST, 0).await, free_port().await);
+    let mut web = balancer("web", port, backend.port, &[("i-1", FIRST, false)]);
+    let odd_name = [("X-Odd!", "1")];
+    for (mode, expected) in
+        [(MalformedRequests::Pass, 200), (MalformedRequests::RefuseAmbiguous, 200), (MalformedRequests::Refuse, 403)]
+    {
+        web.malformed_requests = mode;
+        world.proxy.apply(&plan(vec![web.clone()])).await.expect("applies");
+        world.wait_until_healthy("i-1").await;
+        assert_eq!(get(port, "/", &odd_name).await.status, expected, "{mode:?}");
+        assert_eq!(get(port, "/", &[]).await.status, 200, "{mode:?}");
+    }
     world.end().await;
 }

@@ -78,6 +78,7 @@ fn balancer(healthy: &[(&str, Option<bool>)]) -> LoadBalancer {
         registered: at(100),
         draining_since: None,
         healthy: health,
+        passing: health == Some(true),
         last_check: String::new(),
         current_sessions: 0,
     };

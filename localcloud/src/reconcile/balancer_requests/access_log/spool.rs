@@ -20,9 +20,12 @@ use crate::{
 };
 
 const DESTINATION: &str = "destination.json";
+/// An object of a busy interval has about so much; AWS too delivers several for one then.
+const LARGEST_BYTES: u64 = 64 * 1024 * 1024;
 
 pub struct Spool {
     directory: PathBuf,
+    largest_bytes: u64,
 }
 
 /// Where a balancer's logs go.
@@ -63,7 +66,7 @@ pub struct Spooled {
 impl Spool {
     #[must_use]
     pub fn new(directory: &Path) -> Self {
-        Self { directory: directory.to_owned() }
+        Self { directory: directory.to_owned(), largest_bytes: LARGEST_BYTES }
     }
 
     /// Adds the requests of balancers that keep logs.
@@ -87,7 +90,9 @@ impl Spool {
             if let Some(destination) = logged.get(balancer).and_then(|balancer| Destination::of(balancer)) {
                 file::replace(&directory.join(DESTINATION), &serde_json::to_string(&destination)?)?;
             }
-            let path = match self.files(balancer)?.into_iter().find(|(known, ..)| *known == end) {
+            let is_open = |path: &Path| fs::metadata(path).is_ok_and(|file| file.len() < self.largest_bytes);
+            let open = self.files(balancer)?.into_iter().find(|(known, _, path)| *known == end && is_open(path));
+            let path = match open {
                 Some((_, _, path)) => path,
                 None => directory.join(format!("{}_{}.log", end.millis(), id::base32(8).to_ascii_lowercase())),
             };
@@ -150,4 +155,51 @@ fn names(directory: &Path) -> io::Result<Vec<String>> {
     }
     names.sort();
     Ok(names)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::load_balancer::AccessLog;
+
+    fn balancer() -> LoadBalancer {
+        let record = serde_json::json!({
+            "name": "web", "dns_name": "web-1.elb.localhost", "created": 0.0, "address": "10.77.255.1",
+            "scheme": "internal", "zones": [], "subnets": [], "security_group_ids": [], "listeners": [],
+            "health_check": {
+                "target": "TCP:80", "interval_secs": 5, "timeout_secs": 2, "unhealthy_threshold": 2,
+                "healthy_threshold": 2
+            },
+            "backends": {}, "connection_draining": { "enabled": false, "timeout_secs": 300 },
+            "idle_timeout_secs": 60, "cross_zone": false
+        });
+        let balancer: LoadBalancer = serde_json::from_value(record).expect("a record of before there were logs");
+        let log = AccessLog { enabled: true, bucket: Some("b".into()), emit_interval_mins: 5, ..AccessLog::default() };
+        LoadBalancer { access_log: log, ..balancer }
+    }
+
+    #[test]
+    fn an_interval_has_one_file_until_that_is_large_enough() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let mut spool = Spool::new(directory.path());
+        let balancer = balancer();
+        let logged = BTreeMap::from([("web", &balancer)]);
+        let request = |end_secs: i64| BalancerRequest {
+            balancer: "web".into(),
+            end_micros: end_secs * 1_000_000,
+            ..BalancerRequest::default()
+        };
+        let other = BalancerRequest { balancer: "unlogged".into(), ..request(1) };
+        spool.write(&[request(1), request(299), request(300), other], &logged).expect("written");
+        spool.write(&[request(2)], &logged).expect("written");
+        let ends =
+            |spool: &Spool| spool.list().expect("listed").iter().map(|file| file.end.seconds()).collect::<Vec<_>>();
+        assert_eq!(ends(&spool), [300.0, 600.0]);
+        let first = &spool.list().expect("listed")[0];
+        assert_eq!(fs::read_to_string(&first.path).expect("read").lines().count(), 3);
+        assert_eq!((first.destination.bucket.as_str(), first.destination.interval_secs), ("b", 300));
+        spool.largest_bytes = 10;
+        spool.write(&[request(3)], &logged).expect("written");
+        assert_eq!(ends(&spool), [300.0, 300.0, 600.0]);
+    }
 }
