@@ -1,6 +1,6 @@
 //! EC2 from its actions down to the drivers, which are fakes here.
 
 mod carried_out;
-mod clients;
+pub(crate) mod clients;
 mod cloud;
 mod worded;

@@ -12,7 +12,7 @@ use super::cloud::{Cloud, text};
 const SCRIPT: &str = include_str!("boto3.py");
 
 /// The Python that has boto3: named by `LOCALCLOUD_TEST_PYTHON`, or of a virtual environment in the target directory.
-fn python() -> Option<PathBuf> {
+pub(crate) fn python() -> Option<PathBuf> {
     let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target");
     let named = std::env::var_os("LOCALCLOUD_TEST_PYTHON").map(PathBuf::from);
     let found = ["venv", "moto-venv"].map(|name| target.join(name).join("bin/python"));
