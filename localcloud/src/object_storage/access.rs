@@ -67,6 +67,9 @@ const HEADERS: &[&str] = &[
     "x-amz-website-redirect-location",
 ];
 
+/// What the account's list of buckets is about.
+const EVERY_BUCKET: &str = "arn:aws:s3:::*";
+
 pub(super) struct Access {
     pub(super) keys: Arc<Keys>,
     pub(super) versions: Versions,
@@ -127,9 +130,9 @@ fn denied() -> S3Error {
 
 /// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/troubleshoot-403-errors.html>
 fn refused(principal: &str, action: &str, resource: &str, refusal: Refusal) -> S3Error {
-    let on = if resource == "*" { String::new() } else { format!(" on resource: \"{resource}\"") };
     let reason = refusal.reason(action);
-    let words = format!("User: {principal} is not authorized to perform: {action}{on} {reason}");
+    let words =
+        format!("User: {principal} is not authorized to perform: {action} on resource: \"{resource}\" {reason}");
     S3Error::with_message(S3ErrorCode::AccessDenied, words)
 }
 
@@ -221,7 +224,7 @@ impl S3Access for Access {
         match (&bucket, &object) {
             // Each of its keys is asked for by itself.
             _ if operation == "DeleteObjects" => return Ok(()),
-            (None, _) => judge.may(&action, "*", None)?,
+            (None, _) => judge.may(&action, EVERY_BUCKET, None)?,
             (Some(bucket), None) => judge.may_bucket(&action, bucket)?,
             (Some(bucket), Some(key)) => judge.may_object(&action, bucket, key)?,
         }

@@ -273,6 +273,22 @@ async fn who_may_launch_small_tagged_instances_may_launch_no_others() {
 }
 
 #[tokio::test]
+async fn what_a_launch_uses_unnamed_is_asked_for_too() {
+    let cloud = Cloud::new();
+    let jo = cloud
+        .user(
+            "jo",
+            r#"{"Effect":"Allow","Action":"ec2:RunInstances","NotResource":"arn:aws:ec2:*:*:security-group/*"}"#,
+        )
+        .await;
+    let image = cloud.world.image_id.as_str();
+    let reply =
+        cloud.call(&jo, "ec2", "RunInstances", &[("ImageId", image), ("MinCount", "1"), ("MaxCount", "1")]).await;
+    assert_eq!(reply.code, "UnauthorizedOperation");
+    assert!(reply.body.contains(":security-group/sg-"), "{}", reply.body);
+}
+
+#[tokio::test]
 async fn a_role_is_passed_to_instances_only_by_who_may_pass_it() {
     let cloud = Cloud::new();
     let root = &cloud.root;
