@@ -16,18 +16,13 @@ use super::{
     versions::Versions,
 };
 use crate::{
-    api::authorization::{Connection, describe_request},
-    model::time::Timestamp,
     policy::{
-        Context, Refusal, Request,
+        Connection, Context, Identity, Refusal, Request,
         evaluate::{allow, allow_other},
         principal::Asker,
     },
     wire::sigv4::{self, AuthError},
 };
-
-/// Set by HAProxy, as for the API.
-const SOURCE: &str = "x-localcloud-source";
 
 /// Operations whose right has another name.
 const ACTIONS: &[(&str, &str)] = &[
@@ -171,13 +166,13 @@ impl Access {
         let mut keys = Context::default();
         match &key {
             Some(key) => key.credential.identity.describe(&mut keys),
-            None => crate::policy::Identity::default().describe(&mut keys),
+            None => Identity::default().describe(&mut keys),
         }
         let connection = Connection {
-            source: header(context.headers(), SOURCE).and_then(|source| source.parse().ok()),
+            source: header(context.headers(), Connection::SOURCE).and_then(|source| source.parse().ok()),
             user_agent: header(context.headers(), "user-agent").unwrap_or_default().to_owned(),
         };
-        describe_request(&mut keys, &connection, Timestamp::now());
+        connection.describe(&mut keys, jiff::Timestamp::now().as_second());
         for (name, of) in PARAMETERS {
             if let Some(value) = parameter(context, of) {
                 keys.set(name, value);

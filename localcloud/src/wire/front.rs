@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     api::{
-        authorization::{self, Call, Connection},
+        authorization::{self, Call},
         error::ApiError,
         operation::{Caller, Observer, Service},
     },
@@ -29,13 +29,12 @@ use crate::{
         site::Site,
         time::Timestamp,
     },
+    policy::Connection,
     store::{Store, StoreError},
 };
 
 /// The largest body of a request: RunInstances with 16 KiB of user-data is far below.
 const BODY_LIMIT_BYTES: usize = 1024 * 1024;
-/// Set by HAProxy; what a client sends under this name is removed there.
-const SOURCE: &str = "x-localcloud-source";
 /// A key's last use is told to this precision, so that not every request writes.
 const USE_PRECISION_SECS: f64 = 60.0;
 
@@ -123,7 +122,10 @@ impl Request<'_> {
     }
 
     fn connection(&self) -> Connection {
-        Connection { source: self.header(SOURCE).parse().ok(), user_agent: self.header("user-agent").to_owned() }
+        Connection {
+            source: self.header(Connection::SOURCE).parse().ok(),
+            user_agent: self.header("user-agent").to_owned(),
+        }
     }
 
     /// Parameters of a query request: those of the URL and those of the form.
