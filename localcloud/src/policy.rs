@@ -3,6 +3,8 @@
 
 /// Conditions under which a statement counts.
 pub mod condition;
+/// Where a request came from, and when.
+pub mod connection;
 /// What a request is, beside its action and resource.
 pub mod context;
 /// Documents as they are written.
@@ -16,6 +18,7 @@ pub mod pattern;
 /// Whom a statement of a resource's policy means.
 pub mod principal;
 
+pub use connection::Connection;
 pub use context::Context;
 pub use document::{Document, Kind};
 pub use evaluate::{Refusal, Request, Source};

@@ -8,8 +8,6 @@ mod resources;
 /// Sessions that may not everything that their policies say.
 mod restrictions;
 
-use std::net::IpAddr;
-
 use self::{keys::Keys, resources::Target};
 use super::{error::ApiError, iam::identity::identity_of};
 use crate::{
@@ -19,20 +17,13 @@ use crate::{
         time::Timestamp,
     },
     policy::{
-        Context, Document, Identity, Kind, Refusal, Request,
+        Connection, Context, Document, Identity, Kind, Refusal, Request,
         evaluate::{allow, allow_assume},
         identity::Documents,
     },
     store::Transaction,
     wire::{value::Node, xml::Dialect},
 };
-
-/// Where a request came from.
-#[derive(Debug, Clone, Default)]
-pub struct Connection {
-    pub source: Option<IpAddr>,
-    pub user_agent: String,
-}
 
 /// One request, decoded.
 pub struct Call<'a> {
@@ -165,7 +156,7 @@ impl Checker<'_> {
     fn context(&self, target: &Target) -> Context {
         let mut context = Context::default();
         self.identity.describe(&mut context);
-        describe_request(&mut context, self.call.connection, self.now);
+        self.call.connection.describe(&mut context, self.now.millis().div_euclid(1000));
         context.set("aws:RequestedRegion", &self.site.region);
         context.set("aws:ResourceAccount", &self.site.account_id);
         if self.call.prefix() == "ec2" {
@@ -202,24 +193,6 @@ impl Checker<'_> {
             Dialect::Query => ApiError::new("AccessDenied", words),
         }
         .status(403)
-    }
-}
-
-/// The condition keys that every request has, to whatever service.
-pub fn describe_request(context: &mut Context, connection: &Connection, now: Timestamp) {
-    let seconds = now.millis().div_euclid(1000);
-    context.set("aws:EpochTime", seconds.to_string());
-    if let Ok(time) = jiff::Timestamp::from_second(seconds) {
-        context.set("aws:CurrentTime", time.to_string());
-    }
-    // The cloud's doors are on loopback and in its own network, and speak HTTP.
-    context.set("aws:SecureTransport", "false");
-    context.set("aws:ViaAWSService", "false");
-    if let Some(source) = connection.source {
-        context.set("aws:SourceIp", source.to_string());
-    }
-    if !connection.user_agent.is_empty() {
-        context.set("aws:UserAgent", &connection.user_agent);
     }
 }
 

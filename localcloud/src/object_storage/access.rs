@@ -16,19 +16,14 @@ use super::{
     versions::Versions,
 };
 use crate::{
-    api::authorization::{Connection, describe_request},
     behaviour::Behaviour,
-    model::time::Timestamp,
     policy::{
-        Context, Refusal, Request,
+        Connection, Context, Identity, Refusal, Request,
         evaluate::{allow, allow_other},
         principal::Asker,
     },
     wire::sigv4::{self, AuthError},
 };
-
-/// Set by HAProxy, as for the API.
-const SOURCE: &str = "x-localcloud-source";
 
 /// Operations whose right has another name.
 const ACTIONS: &[(&str, &str)] = &[
@@ -67,6 +62,9 @@ const HEADERS: &[&str] = &[
     "x-amz-storage-class",
     "x-amz-website-redirect-location",
 ];
+
+/// What the account's list of buckets is about.
+const EVERY_BUCKET: &str = "arn:aws:s3:::*";
 
 pub(super) struct Access {
     pub(super) keys: Arc<Keys>,
@@ -129,9 +127,9 @@ fn denied() -> S3Error {
 
 /// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/troubleshoot-403-errors.html>
 fn refused(principal: &str, action: &str, resource: &str, refusal: Refusal) -> S3Error {
-    let on = if resource == "*" { String::new() } else { format!(" on resource: \"{resource}\"") };
     let reason = refusal.reason(action);
-    let words = format!("User: {principal} is not authorized to perform: {action}{on} {reason}");
+    let words =
+        format!("User: {principal} is not authorized to perform: {action} on resource: \"{resource}\" {reason}");
     S3Error::with_message(S3ErrorCode::AccessDenied, words)
 }
 
@@ -170,13 +168,13 @@ impl Access {
         let mut keys = Context::default();
         match &key {
             Some(key) => key.credential.identity.describe(&mut keys),
-            None => crate::policy::Identity::default().describe(&mut keys),
+            None => Identity::default().describe(&mut keys),
         }
         let connection = Connection {
-            source: header(context.headers(), SOURCE).and_then(|source| source.parse().ok()),
+            source: header(context.headers(), Connection::SOURCE).and_then(|source| source.parse().ok()),
             user_agent: header(context.headers(), "user-agent").unwrap_or_default().to_owned(),
         };
-        describe_request(&mut keys, &connection, Timestamp::now());
+        connection.describe(&mut keys, jiff::Timestamp::now().as_second());
         for (name, of) in PARAMETERS {
             if let Some(value) = parameter(context, of) {
                 keys.set(name, value);
@@ -223,7 +221,7 @@ impl S3Access for Access {
         match (&bucket, &object) {
             // Each of its keys is asked for by itself.
             _ if operation == "DeleteObjects" => return Ok(()),
-            (None, _) => judge.may(&action, "*", None)?,
+            (None, _) => judge.may(&action, EVERY_BUCKET, None)?,
             (Some(bucket), None) => judge.may_bucket(&action, bucket)?,
             (Some(bucket), Some(key)) => judge.may_object(&action, bucket, key)?,
         }

@@ -70,8 +70,7 @@ impl BucketPolicies {
         let document = Document::parse(&text, Kind::Bucket).map_err(|error| malformed(error.to_string()))?;
         let arn = format!("arn:aws:s3:::{bucket}");
         let is_ours = |resource: &str| {
-            let (of_bucket, rest) = resource.split_once('/').map_or((resource, None), |(of, key)| (of, Some(key)));
-            resource == "*" || pattern::matches(of_bucket, &arn, None) || (rest.is_none() && of_bucket.ends_with('*'))
+            resource == "*" || pattern::matches(resource.split('/').next().unwrap_or_default(), &arn, None)
         };
         if !document.resources().all(is_ours) {
             return Err(malformed("Policy has invalid resource".to_owned()));
@@ -107,7 +106,7 @@ mod tests {
                 r#"{{"Statement":{{"Effect":"Allow","Principal":"*","Action":"s3:GetObject","Resource":"{resource}"}}}}"#
             )
         };
-        for resource in ["arn:aws:s3:::other/*", "arn:aws:s3:::b", "arn:aws:s3:::bucket2/x"] {
+        for resource in ["arn:aws:s3:::other/*", "arn:aws:s3:::b", "arn:aws:s3:::bucket2/x", "arn:aws:s3:::other*"] {
             let refusal = policies.put("bucket", about(resource)).expect_err(resource);
             assert_eq!(*refusal.code(), S3ErrorCode::MalformedPolicy);
         }

@@ -29,7 +29,7 @@ use super::{
 };
 use crate::{
     api::{
-        authorization::{self, Connection},
+        authorization,
         error::ApiError,
         operation::{Caller, Observer, Service},
     },
@@ -42,6 +42,7 @@ use crate::{
         site::Site,
         time::Timestamp,
     },
+    policy::Connection,
     store::{Store, StoreError},
 };
 
@@ -49,8 +50,6 @@ use crate::{
 const BODY_LIMIT_BYTES: usize = 1024 * 1024;
 /// How long a body may take: over loopback the largest takes no second.
 const BODY_LIMIT: Duration = Duration::from_secs(30);
-/// Set by HAProxy; what a client sends under this name is removed there.
-const SOURCE: &str = "x-localcloud-source";
 /// A key's last use is told to this precision, so that not every request writes.
 const USE_PRECISION_SECS: f64 = 60.0;
 
@@ -186,7 +185,10 @@ impl Request {
     }
 
     fn connection(&self) -> Connection {
-        Connection { source: self.header(SOURCE).parse().ok(), user_agent: self.header("user-agent").to_owned() }
+        Connection {
+            source: self.header(Connection::SOURCE).parse().ok(),
+            user_agent: self.header("user-agent").to_owned(),
+        }
     }
 
     /// Parameters of a query request: those of the URL and those of the form.

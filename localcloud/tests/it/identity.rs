@@ -1,6 +1,6 @@
 //! Users, their keys, groups, and policies: what is kept of them, and what is refused.
 
-use super::fake_world::FakeWorld;
+use super::{authorization::Cloud, ec2::clients::python, fake_world::FakeWorld};
 
 const IAM: &str = "iam";
 const JO: (&str, &str) = ("UserName", "jo");
@@ -237,4 +237,29 @@ fn all_of_the_account_is_told_in_pages() {
     assert_eq!(seen, 4);
     let users = world.call(IAM, "GetAccountAuthorizationDetails", &[("Filter.member.1", "User")]).unwrap();
     assert_eq!((users.count("UserDetailList"), users.count("GroupDetailList")), (1, 0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn boto3_manages_users_and_assumes_roles_and_is_refused_what_policies_do_not_allow() {
+    let Some(python) = python() else {
+        eprintln!("skipped: no Python with boto3; `python3 -m venv target/venv && target/venv/bin/pip install boto3`");
+        return;
+    };
+    let cloud = Cloud::new();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let front = cloud.world.front();
+    let served = tokio::spawn(async move { axum::serve(listener, front).await });
+    let output = tokio::process::Command::new(python)
+        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/identity.py"))
+        .args([url.as_str(), &cloud.root.access_key, &cloud.root.secret_key, "arn:aws:iam::000000000001:root"])
+        .env_clear()
+        .env("AWS_EC2_METADATA_DISABLED", "true")
+        .kill_on_drop(true)
+        .output()
+        .await
+        .unwrap();
+    served.abort();
+    let (said, wrong) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success() && said.ends_with("done\n"), "{said}\n{wrong}");
 }

@@ -179,6 +179,10 @@ async fn each_operation_is_asked_for_with_the_signers_policies() {
     }
     assert_eq!(world.call(&jo, Method::HEAD, "/nowhere", "").await.status, 404);
 
+    let every_bucket = r#"{"Statement":{"Effect":"Allow","Action":"s3:ListAllMyBuckets","Resource":"arn:aws:s3:::*"}}"#;
+    world.may("jo", &[every_bucket]);
+    assert!(world.call(&jo, Method::GET, "/", "").await.ok().body.contains("<Name>bucket</Name>"));
+
     // From the next request on.
     world.may(
         "jo",

@@ -183,6 +183,10 @@ async fn a_federated_user_may_what_user_and_policy_both_allow() {
     assert_eq!(cloud.call(&guest, "ec2", "DescribeInstances", &[]).await.code, "UnauthorizedOperation");
     let volume = [("AvailabilityZone", cloud.world.site.zone.as_str()), ("Size", "1")];
     assert_eq!(cloud.call(&guest, "ec2", "CreateVolume", &volume).await.code, "UnauthorizedOperation");
+    // The root vouches for somebody.
+    let guest = signer(&cloud.call(&cloud.root, "sts", "GetFederationToken", &parameters).await.ok());
+    cloud.call(&guest, "ec2", "CreateVolume", &volume).await.ok();
+    assert_eq!(cloud.call(&guest, "ec2", "DescribeInstances", &[]).await.code, "UnauthorizedOperation");
     let bare = signer(&cloud.call(&jo, "sts", "GetFederationToken", &[("Name", "bare")]).await.ok());
     assert_eq!(cloud.call(&bare, "ec2", "DescribeVpcs", &[]).await.code, "UnauthorizedOperation");
 }

@@ -32,13 +32,17 @@ use crate::{
 /// Parameters of EC2 that name resources, and the resources' type.
 const EC2: &[(&str, &str)] = &[
     ("AllocationId", "elastic-ip"),
+    ("BlockDeviceMapping.Ebs.SnapshotId", "snapshot"),
     ("GroupId", "security-group"),
     ("ImageId", "image"),
     ("InstanceId", "instance"),
     ("InternetGatewayId", "internet-gateway"),
     ("KeyName", "key-pair"),
+    ("KeyPairId", "key-pair"),
     ("LaunchTemplate.LaunchTemplateId", "launch-template"),
     ("LaunchTemplateId", "launch-template"),
+    ("NetworkInterface.SecurityGroupId", "security-group"),
+    ("NetworkInterface.SubnetId", "subnet"),
     ("NetworkInterfaceId", "network-interface"),
     ("RouteTableId", "route-table"),
     ("SecurityGroupId", "security-group"),
@@ -214,7 +218,12 @@ fn of_launch(tx: &mut Transaction<'_>, site: &Site, call: &Call<'_>, targets: &m
         more.push(("subnet", site.subnet_id.clone()));
     }
     if !has(targets, "security-group") {
-        more.extend(data.security_group_ids.into_iter().map(|id| ("security-group", id)));
+        let mut groups = data.security_group_ids;
+        if groups.is_empty() {
+            let all = tx.list::<SecurityGroup>();
+            groups.extend(all.iter().find(|group| group.name == "default").map(|group| group.id.clone()));
+        }
+        more.extend(groups.into_iter().map(|id| ("security-group", id)));
     }
     for (kind, id) in more {
         targets.push(ec2_target(tx, site, kind, &id));

@@ -11,6 +11,8 @@ use crate::{
     store::Transaction,
 };
 
+const EVERYTHING: &str = r#"{"Statement":{"Effect":"Allow","Action":"*","Resource":"*"}}"#;
+
 /// The identity of whoever signs with the credential. What no longer exists has no policies.
 pub fn identity_of(tx: &mut Transaction<'_>, credential: &Credential) -> Identity {
     let mut identity = Identity {
@@ -35,6 +37,10 @@ pub fn identity_of(tx: &mut Transaction<'_>, credential: &Credential) -> Identit
         identity.tags.clone_from(&user.tags);
         // A federated user is begun by a user, and is none.
         identity.user_name = (credential.principal_id == user.id).then(|| user.name.clone());
+    }
+    // Whom the account's root vouches for has of its rights what the session's policies leave.
+    if credential.user_name.is_none() && credential.principal_arn.contains(":federated-user/") {
+        identity.policies = vec![EVERYTHING.to_owned()];
     }
     overlay(&mut identity.tags, &credential.session.tags);
     if let Some(instance) = &credential.instance_id
