@@ -59,6 +59,8 @@ pub fn service() -> Service {
     .with::<instances::attributes::DescribeInstanceAttribute>()
     .with::<instances::modify::ModifyInstanceAttribute>()
     .with::<instances::modify::ResetInstanceAttribute>()
+    .with::<instances::monitoring::MonitorInstances>()
+    .with::<instances::monitoring::UnmonitorInstances>()
     .with::<instances::options::ModifyInstanceMetadataOptions>()
     .with::<instances::options::ModifyInstancePlacement>()
     .with::<instances::options::DescribeInstanceCreditSpecifications>()

@@ -348,7 +348,7 @@ fn outcome(
 #[cfg(test)]
 mod tests {
     use super::{super::samples::instance, *};
-    use crate::model::tag::Tags;
+    use crate::model::{tag::Tags, volume::Modification};
 
     fn volume(state: VolumeState, attachment: Option<AttachmentState>) -> Volume {
         Volume {
@@ -396,6 +396,45 @@ mod tests {
         assert_eq!(step(Attached, Some(InstanceState::Running), true), None);
         assert_eq!(step(Attaching, Some(InstanceState::Stopped), false), Some(Step::AttachLater));
         assert_eq!(step(Attached, Some(InstanceState::Stopped), false), None);
+    }
+
+    #[test]
+    fn a_volume_of_a_launch_is_created_before_it_is_attached_and_goes_with_its_instance() {
+        let mut new = volume(VolumeState::Creating, Some(AttachmentState::Attaching));
+        let with = |state| instance("i-1", state);
+        for state in [InstanceState::Pending, InstanceState::Running] {
+            assert_eq!(decide(&new, Some(&with(state)), false), Some(Step::Create));
+        }
+        let Some(After::Changed(created)) = outcome(&new, &new, Step::Create, &Ok(()), 0) else { panic!("unchanged") };
+        assert_eq!(created.state, VolumeState::InUse);
+        // One whose instance never came up.
+        let mut attachment = new.attachment.take().expect("attached");
+        attachment.delete_on_termination = true;
+        new.attachment = Some(attachment);
+        assert_eq!(decide(&new, Some(&with(InstanceState::Terminated)), false), Some(Step::Release));
+        let Some(After::Changed(released)) = outcome(&new, &new, Step::Release, &Ok(()), 0) else {
+            panic!("unchanged")
+        };
+        assert_eq!((released.state, released.attachment), (VolumeState::Deleting, None));
+    }
+
+    #[test]
+    fn a_volume_grows_before_all_else_and_again_if_it_was_asked_for_more_meanwhile() {
+        let mut growing = volume(VolumeState::InUse, Some(AttachmentState::Attached));
+        growing.size_gib = 2;
+        growing.modification = Some(Modification {
+            original_size_gib: 1,
+            original_type: "standard".to_owned(),
+            started: Timestamp::now(),
+            ended: None,
+        });
+        assert_eq!(decide(&growing, Some(&instance("i-1", InstanceState::Running)), false), Some(Step::Grow));
+        let Some(After::Changed(grown)) = outcome(&growing, &growing, Step::Grow, &Ok(()), 0) else {
+            panic!("unchanged")
+        };
+        assert!(grown.modification.is_some_and(|modification| modification.ended.is_some()));
+        let larger = Volume { size_gib: 3, ..growing.clone() };
+        assert_eq!(outcome(&larger, &growing, Step::Grow, &Ok(()), 0), None);
     }
 
     #[test]

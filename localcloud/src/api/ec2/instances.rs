@@ -11,6 +11,8 @@ pub mod item;
 pub mod lifecycle;
 /// ModifyInstanceAttribute, ResetInstanceAttribute.
 pub mod modify;
+/// MonitorInstances, UnmonitorInstances.
+pub mod monitoring;
 /// Metadata options, placement, credits, passwords, reports.
 pub mod options;
 /// What an instance may be launched with, as RunInstances and launch templates word it.

@@ -126,6 +126,11 @@ async fn attributes_change_one_at_a_time_and_some_only_while_stopped() {
     );
     cloud.modify(&id, &[("SourceDestCheck.Value", "false")]);
     assert_eq!(cloud.count("DescribeInstances", "reservationSet", "source-dest-check", "false"), 1);
+    for (action, state) in [("MonitorInstances", "enabled"), ("UnmonitorInstances", "disabled")] {
+        let told = cloud.ok(action, &[("InstanceId.1", &id)]);
+        assert_eq!(text(&told, "instancesSet.0.monitoring.state"), state);
+        assert_eq!(text(&cloud.instance(&id), "monitoring.state"), state);
+    }
     cloud.ok("ResetInstanceAttribute", &[("InstanceId", &id), ("Attribute", "sourceDestCheck")]);
     assert_eq!(cloud.attribute(&id, "sourceDestCheck"), "true");
     cloud.ok("StopInstances", &[("InstanceId.1", &id)]);

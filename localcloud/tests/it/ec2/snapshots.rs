@@ -1,5 +1,6 @@
 //! Snapshots, images and volumes by launch: what is asked for and what is told of it.
 
+use futures::future::join_all;
 use localcloud::{drivers::fake::When, model::snapshot::Snapshot};
 
 use super::cloud::{Cloud, find, items, text};
@@ -267,4 +268,68 @@ async fn an_image_of_which_a_snapshot_fails_has_failed_and_says_why() {
     assert!(text(&found, "imagesSet.0.stateReason.message").contains("an injected fault"), "{found:?}");
     cloud.until_state(&id, "running").await;
     assert!(find(&cloud.instance(&id), "blockDeviceMapping.0").is_none());
+}
+
+/// An instance with a volume, an image of it, an instance of that, and the end of all.
+async fn life_of_an_image(cloud: &Cloud) {
+    let device = [("BlockDeviceMapping.1.DeviceName", "/dev/sdf"), ("BlockDeviceMapping.1.Ebs.VolumeSize", "1")];
+    let id = cloud.run(&device);
+    cloud.until_state(&id, "running").await;
+    cloud.until_attached(&text(&cloud.instance(&id), "blockDeviceMapping.0.ebs.volumeId")).await;
+    let image = text(&cloud.ok("CreateImage", &[("InstanceId", &id), ("Name", "database")]), "imageId");
+    cloud.until_image(&image, "available").await;
+    let clone = cloud.run_image(&image, &[]);
+    cloud.until_state(&clone, "running").await;
+    cloud.until_attached(&text(&cloud.instance(&clone), "blockDeviceMapping.0.ebs.volumeId")).await;
+    cloud.ok("DeregisterImage", &[("ImageId", &image), ("DeleteAssociatedSnapshots", "true")]);
+    cloud.ok("TerminateInstances", &[("InstanceId.1", &id), ("InstanceId.2", &clone)]);
+    let gone = |cloud: &Cloud| {
+        let volumes = items(&cloud.ok("DescribeVolumes", &[]), "volumeSet").is_empty();
+        volumes && cloud.store.read(|tx| tx.list::<Snapshot>().is_empty()).expect("reads")
+    };
+    cloud.until("volumes and snapshots are gone", gone).await;
+    assert!(cloud.fake.instances.trees().is_empty() && cloud.fake.volumes.snapshots().is_empty());
+}
+
+#[tokio::test]
+async fn a_fault_at_any_call_on_the_way_to_an_image_ends_the_same() {
+    let cloud = Cloud::start();
+    life_of_an_image(&cloud).await;
+    let calls = cloud.fake.faults.calls().len();
+    let faults = (1..=calls).flat_map(|nth| [(nth, When::Before), (nth, When::After)]);
+    join_all(faults.map(|(nth, when)| async move {
+        let cloud = Cloud::start();
+        cloud.fake.faults.fail_nth(nth, when);
+        life_of_an_image(&cloud).await;
+    }))
+    .await;
+}
+
+#[tokio::test]
+async fn a_daemon_killed_on_the_way_to_an_image_goes_on_where_it_was() {
+    join_all((1..=14).map(|nth| async move {
+        let mut cloud = Cloud::start();
+        let id = cloud.run(&[]);
+        let mut image = None;
+        let mut killed = false;
+        let available = |cloud: &Cloud, image: &Option<String>| {
+            image.as_ref().is_some_and(|image| cloud.image_state(image) == "available")
+        };
+        let start = std::time::Instant::now();
+        while !available(&cloud, &image) || cloud.state(&id) != "running" {
+            assert!(start.elapsed().as_secs() < 30, "killed after call {nth}: {:?}", cloud.fake.faults.calls());
+            if !killed && cloud.fake.faults.calls().len() >= nth {
+                cloud.kill().await;
+                cloud.wake();
+                killed = true;
+            }
+            if image.is_none() {
+                let asked = cloud.call("CreateImage", &[("InstanceId", &id), ("Name", "database")]);
+                image = asked.ok().map(|answer| text(&answer, "imageId"));
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        }
+        assert_eq!(cloud.fake.instances.trees().len(), 1, "killed after call {nth}");
+    }))
+    .await;
 }
