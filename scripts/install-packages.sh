@@ -27,6 +27,7 @@ libraries=(libc6-dev ca-certificates)
 libraries+=(debian-archive-keyring)
 for_tests=(
     mariadbd:mariadb-server
+    openssl:openssl
     shellcheck:shellcheck
     cloud-init:cloud-init
     ssh:openssh-client

@@ -14,6 +14,8 @@ pub mod iam;
 /// AWS STS (Eucalyptus: Tokens).
 pub mod sts;
 
+/// Whether the caller may.
+pub mod authorization;
 /// Errors as the services word them.
 pub mod error;
 /// What an action is, and a service as a list of them.

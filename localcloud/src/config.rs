@@ -4,6 +4,8 @@ use std::{net::Ipv4Addr, path::PathBuf};
 
 use clap::Args;
 
+use crate::model::site::DEFAULT_INSTANCE_LIMIT;
+
 pub const DEFAULT_STATE_DIR: &str = "/var/lib/localcloud";
 
 /// Settings of one cloud. Two clouds run side by side with different state directories, ports and public networks;
@@ -25,6 +27,9 @@ pub struct Config {
     /// First two bytes of the instances' public /16, within 127.0.0.0/8
     #[arg(long, env = "LOCALCLOUD_PUBLIC_SUBNET", default_value = "127.77", value_parser = parse_prefix)]
     pub public_subnet: Prefix,
+    /// How many instances there may be at once
+    #[arg(long, env = "LOCALCLOUD_INSTANCE_LIMIT", default_value_t = DEFAULT_INSTANCE_LIMIT)]
+    pub instance_limit: u32,
 }
 
 /// The first two bytes of a /16.

@@ -28,6 +28,7 @@ use crate::{
     image::BuiltImage,
     imds,
     metrics::{self, Metrics},
+    object_storage,
     paths::Paths,
     reconcile::{
         self,
@@ -37,12 +38,19 @@ use crate::{
     wire::front::Front,
 };
 
-/// Consoles, as the API may read them.
-struct Consoles(Arc<dyn InstanceDriver>);
+/// Consoles and buckets, as the API may look at them.
+struct World {
+    instances: Arc<dyn InstanceDriver>,
+    paths: Paths,
+}
 
-impl Observer for Consoles {
+impl Observer for World {
     fn console_output(&self, instance_id: &str) -> Vec<u8> {
-        self.0.console_output(instance_id)
+        self.instances.console_output(instance_id)
+    }
+
+    fn has_bucket(&self, name: &str) -> bool {
+        object_storage::has_bucket(&self.paths, name)
     }
 }
 
@@ -91,9 +99,16 @@ impl LocalCloud {
         let store = Arc::new(Store::open(&paths.records())?);
         founding::found(&store, config, &paths, &parts.image)?;
         let stop = CancellationToken::new();
-        let observer = Arc::new(Consoles(Arc::clone(&parts.drivers.instances)));
+        let observer = Arc::new(World { instances: Arc::clone(&parts.drivers.instances), paths: paths.clone() });
         let samples = Arc::new(Metrics::open(&paths.metrics()));
-        let front = Front::new(Arc::clone(&store), api::services(), observer, Arc::clone(&samples));
+        let published = (Arc::clone(&store), paths.clone());
+        let front =
+            Front::new(Arc::clone(&store), api::services(), observer, Arc::clone(&samples)).publishing(move || {
+                // The reconciler tries again.
+                if let Err(error) = reconcile::credentials::write_for_s3(&published.0, &published.1) {
+                    tracing::warn!("{error:#}");
+                }
+            });
         let cx = Context {
             store: Arc::clone(&store),
             metrics: Arc::clone(&samples),

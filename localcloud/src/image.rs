@@ -181,6 +181,7 @@ mod tests {
             port: 1,
             subnet: Prefix(10, 77),
             public_subnet: Prefix(127, 77),
+            instance_limit: 40,
         }
     }
 

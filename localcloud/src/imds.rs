@@ -22,9 +22,10 @@ use self::{
     tree::{Facts, Node},
 };
 use crate::{
-    api::iam::role_credentials::role_credential,
+    api::iam::role_credentials::{role_credential, trusts_instances},
     model::{
-        identity::{Credential, InstanceProfile},
+        auto_scaling::{AutoScalingGroup, GROUP_TAG},
+        identity::{Credential, InstanceProfile, Role},
         instance::{Instance, InstanceState},
         key_pair::KeyPair,
         security_group::SecurityGroup,
@@ -78,12 +79,20 @@ struct Imds {
     store: Arc<Store>,
     paths: Paths,
     tokens: Tokens,
+    clock: Clock,
 }
+
+/// What time it is; a test has a clock of its own.
+type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
 /// Answers all requests of all instances.
 pub fn router(store: Arc<Store>, paths: Paths) -> Router {
+    router_by(Arc::new(Timestamp::now), store, paths)
+}
+
+fn router_by(clock: Clock, store: Arc<Store>, paths: Paths) -> Router {
     let tokens = Tokens::new(&token_secret(&store));
-    Router::new().fallback(answer).with_state(Imds { store, paths, tokens })
+    Router::new().fallback(answer).with_state(Imds { store, paths, tokens, clock })
 }
 
 /// Tokens outlive the daemon, so their key is made of something that does: the operator's secret key.
@@ -164,7 +173,7 @@ impl Imds {
         let Some(ttl) = ttl.filter(|ttl| (1..=21_600).contains(ttl)) else {
             return refuse(StatusCode::BAD_REQUEST, "X-aws-ec2-metadata-token-ttl-seconds must be 1 to 21600.");
         };
-        let token = self.tokens.new_token(&instance.id, Timestamp::now().millis() / 1000 + ttl);
+        let token = self.tokens.new_token(&instance.id, (self.clock)().millis() / 1000 + ttl);
         let headers = [
             (header::CONTENT_TYPE.as_str(), "text/plain".to_owned()),
             (header::SERVER.as_str(), "EC2ws".to_owned()),
@@ -208,7 +217,11 @@ impl Imds {
                     volume.attachment.as_ref().is_some_and(|attachment| attachment.instance_id == instance.id)
                 })
                 .collect();
-            Some(Facts { site, key_pair, profile, security_groups, volumes, instance })
+            let group = instance.tags.get(GROUP_TAG).and_then(|name| tx.get::<AutoScalingGroup>(name));
+            let member =
+                group.as_ref().and_then(|group| group.members.iter().find(|member| member.instance_id == instance.id));
+            let lifecycle = member.map(|member| member.lifecycle);
+            Some(Facts { site, key_pair, profile, security_groups, volumes, instance, lifecycle })
         })?;
         facts.ok_or_else(|| anyhow::anyhow!("the cloud has no site record"))
     }
@@ -216,18 +229,21 @@ impl Imds {
     /// The role's credentials for this instance; known to S3 before they are handed out.
     async fn role_credentials(&self, instance_id: &str, role: &str) -> anyhow::Result<Vec<u8>> {
         let (store, paths) = (Arc::clone(&self.store), self.paths.clone());
-        let (instance_id, role) = (instance_id.to_owned(), role.to_owned());
-        let credential = tokio::task::spawn_blocking(move || {
-            let credential = store.transact(|tx| {
-                let site = tx.get::<Site>(Site::KEY);
-                let credential = site.map(|site| role_credential(tx, &site, &instance_id, &role, Timestamp::now()));
-                Ok::<_, StoreError>(credential)
+        let (instance_id, role, now) = (instance_id.to_owned(), role.to_owned(), (self.clock)());
+        let document = tokio::task::spawn_blocking(move || {
+            let document = store.transact(|tx| {
+                let Some(site) = tx.get::<Site>(Site::KEY) else { return Ok::<_, StoreError>(None) };
+                if !tx.get::<Role>(&role).is_some_and(|found| trusts_instances(&found)) {
+                    return Ok(Some(tree::refusal_document(&role, now)));
+                }
+                let credential = role_credential(tx, &site, &instance_id, &role, now);
+                Ok(Some(tree::credentials_document(&credential)))
             })?;
             write_for_s3(&store, &paths)?;
-            credential.ok_or_else(|| anyhow::anyhow!("the cloud has no site record"))
+            document.ok_or_else(|| anyhow::anyhow!("the cloud has no site record"))
         })
         .await??;
-        Ok(tree::credentials_document(&credential).into_bytes())
+        Ok(document.into_bytes())
     }
 }
 

@@ -25,6 +25,8 @@ pub mod model;
 pub mod object_storage;
 /// Every name that the cloud gives to a file or socket of its own.
 pub mod paths;
+/// IAM policies: documents read, and requests held against them. Pure.
+pub mod policy;
 /// Loops that compare the records with the world and act on the difference.
 pub mod reconcile;
 /// Records on disk: transactions, notification.

@@ -178,13 +178,20 @@ impl Metrics {
         (start, end): (Timestamp, Timestamp),
         period_secs: u32,
     ) -> Vec<Datapoint> {
-        let mut points: Vec<Point> = Vec::new();
-        let mut of_units = self.read(metric, unit, (start.millis(), end.millis()), period_secs.into()).into_iter();
-        if let Some((_, first)) = of_units.next() {
-            points = first;
-        }
-        points.extend(of_units.flat_map(|(_, more)| more));
-        by_period(points, Timestamp::from_millis(0), period_secs)
+        self.datapoints_from(metric, unit, (start, end), period_secs, Timestamp::from_millis(0))
+    }
+
+    /// As [`Self::datapoints`], with periods that are counted from `origin`.
+    fn datapoints_from(
+        &self,
+        metric: &Metric,
+        unit: Option<&str>,
+        (start, end): (Timestamp, Timestamp),
+        period_secs: u32,
+        origin: Timestamp,
+    ) -> Vec<Datapoint> {
+        let of_units = self.read(metric, unit, (start.millis(), end.millis()), period_secs.into());
+        by_period(of_units.into_iter().flat_map(|(_, points)| points), origin, period_secs)
     }
 
     /// As [`Self::datapoints`], for each unit on its own, with periods that begin at `start`, as GetMetricStatistics counts
@@ -244,11 +251,12 @@ impl Metrics {
 }
 
 /// Puts points together by period; periods are counted from `origin`.
-fn by_period(points: Vec<Point>, origin: Timestamp, period_secs: u32) -> Vec<Datapoint> {
+fn by_period(points: impl IntoIterator<Item = Point>, origin: Timestamp, period_secs: u32) -> Vec<Datapoint> {
     let period_millis = i64::from(period_secs.max(1)) * 1000;
     let mut periods: BTreeMap<i64, StatisticSet> = BTreeMap::new();
     for point in points {
-        let begin = (point.time - origin.millis()).div_euclid(period_millis) * period_millis + origin.millis();
+        let whole = point.time.saturating_sub(origin.millis()).div_euclid(period_millis);
+        let begin = whole.saturating_mul(period_millis).saturating_add(origin.millis());
         match periods.get_mut(&begin) {
             Some(values) => values.merge(&point.values),
             None => {

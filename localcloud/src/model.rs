@@ -1,6 +1,10 @@
 //! The records: one noun, one file. Plain data with states and transitions; no file knows the wire or the drivers.
 //! Fields are added with `#[serde(default)]`, so that records written before go on being read.
 
+/// Elastic addresses.
+pub mod address;
+/// Volumes that an instance is launched with.
+pub mod block_device;
 /// Images from which instances boot.
 pub mod image;
 /// Instances, their states and their network identity.
@@ -15,6 +19,8 @@ pub mod launch_template;
 pub mod security_group;
 /// Region, zone, default VPC and subnets: what a cloud is born with.
 pub mod site;
+/// Snapshots of volumes and of instances' roots.
+pub mod snapshot;
 /// Tags on any resource.
 pub mod tag;
 /// Volumes and their attachments.
@@ -28,10 +34,18 @@ pub mod alarm_history;
 pub mod alarm_rule;
 /// Groups, launch configurations, policies and activities.
 pub mod auto_scaling;
-/// Users' and roles' credentials, roles, instance profiles.
+/// What binds clients, encrypts connections, names clients to instances.
+pub mod balancer_policy;
+/// Credentials, users, groups, roles, instance profiles.
 pub mod identity;
 /// Classic load balancers.
 pub mod load_balancer;
+/// Policies that are attached to users, groups and roles.
+pub mod managed_policy;
+/// Certificates that load balancers show.
+pub mod server_certificate;
+/// Which TLS listeners speak.
+pub mod tls_policy;
 
 /// Identifiers in AWS's forms.
 pub mod id;

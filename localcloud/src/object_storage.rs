@@ -1,10 +1,17 @@
 //! S3 as a process of its own, so that pictures are served while the daemon is away. `s3s` speaks the protocol and
 //! `s3s-fs` keeps the bytes; between them `Versions` gives every upload a file of its own, so that keys may be
-//! anything, an upload is there wholly or not at all, and listings are complete. Buckets are private.
+//! anything, an upload is there wholly or not at all, and listings are complete. Buckets are private, but for what
+//! policies say.
 
+/// Who may what: policies of whoever signs, and of buckets.
+mod access;
+/// Policies of buckets.
+mod bucket_policies;
 /// Bodies that are as their checksums say.
 mod checksum;
-/// Who may: access keys from a file that the daemon writes.
+/// What the daemon itself puts into buckets.
+pub mod client;
+/// Who signs: access keys from a file that the daemon writes.
 mod credentials;
 /// Which object is kept where.
 mod index;
@@ -18,6 +25,8 @@ mod prefix;
 mod request_body;
 /// Chunked bodies with signatures, to such without.
 mod signed_chunks;
+/// Signature version 2.
+mod version2;
 /// Objects over s3s-fs.
 mod versions;
 
@@ -92,9 +101,9 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
         .await
         .map_err(|error| anyhow::anyhow!("opening {}: {error}", arguments.root.display()))?;
     let keys = Arc::new(Keys::new(arguments.credentials.clone()));
-    let mut builder = S3ServiceBuilder::new(versions);
+    let mut builder = S3ServiceBuilder::new(versions.clone());
     builder.set_auth(credentials::Auth(Arc::clone(&keys)));
-    builder.set_access(credentials::Access(Arc::clone(&keys)));
+    builder.set_access(access::Access { keys: Arc::clone(&keys), versions });
     builder.set_host(Host);
     let service = builder.build();
 
@@ -155,14 +164,17 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
     Ok(())
 }
 
+fn bucket_of_host(host: &str) -> Option<String> {
+    let name = host.rsplit_once(':').map_or(host, |(name, _)| name).to_ascii_lowercase();
+    name.strip_suffix(DOMAIN).and_then(|rest| rest.strip_suffix('.')).map(str::to_owned)
+}
+
 /// `BUCKET.s3.localhost`; every other host is path style.
 struct Host;
 
 impl S3Host for Host {
     fn parse_host_header<'a>(&'a self, host: &'a str) -> S3Result<VirtualHost<'a>> {
-        let name = host.rsplit_once(':').map_or(host, |(name, _)| name).to_ascii_lowercase();
-        let bucket = name.strip_suffix(DOMAIN).and_then(|rest| rest.strip_suffix('.')).map(str::to_owned);
-        Ok(match bucket {
+        Ok(match bucket_of_host(host) {
             Some(bucket) => VirtualHost::new(DOMAIN).with_bucket(bucket),
             None => VirtualHost::new(DOMAIN),
         })
@@ -258,6 +270,13 @@ pub fn usage(paths: &Paths) -> io::Result<Usage> {
         }
     }
     Ok(usage)
+}
+
+/// Whether there is a bucket of this name, whether the process runs or not.
+#[must_use]
+pub fn has_bucket(paths: &Paths, name: &str) -> bool {
+    let is_name = !name.is_empty() && !name.starts_with('.') && !name.contains('/');
+    is_name && paths.s3_root().join(name).is_dir()
 }
 
 /// Counts the buckets on disk; none where they cannot be read.

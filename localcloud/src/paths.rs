@@ -101,10 +101,34 @@ impl Paths {
         self.volumes().join(format!("{id}.img"))
     }
 
+    /// Bytes of a volume at one moment.
+    #[must_use]
+    pub fn snapshot(&self, id: &str) -> PathBuf {
+        self.root.join("snapshots").join(format!("{id}.img"))
+    }
+
+    /// The files of an instance's root at one moment: a tree from which others boot.
+    #[must_use]
+    pub fn tree(&self, snapshot_id: &str) -> PathBuf {
+        self.root.join("trees").join(snapshot_id)
+    }
+
     /// Generated configuration of HAProxy and dnsmasq.
     #[must_use]
     pub fn generated(&self, file: &str) -> PathBuf {
         self.root.join("generated").join(file)
+    }
+
+    /// Certificates with their private keys, as HAProxy reads them: for their owner only.
+    #[must_use]
+    pub fn certificates(&self) -> PathBuf {
+        self.root.join("certificates")
+    }
+
+    /// Balancers' access logs that are not yet in their buckets.
+    #[must_use]
+    pub fn access_logs(&self) -> PathBuf {
+        self.root.join("access-logs")
     }
 
     /// A short name that no other state directory has: network namespace, cgroup, run directory.

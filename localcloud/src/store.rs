@@ -3,9 +3,14 @@
 //!
 //! Reads come from memory, so that describing a thousand instances touches no disk.
 
+/// What was changed, for those who follow.
+pub mod changes;
+/// The records of one kind in memory.
+mod table;
+
 use std::{
-    any::Any,
     collections::{BTreeMap, BTreeSet},
+    os::unix::fs::PermissionsExt as _,
     path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -14,12 +19,21 @@ use redb::{Database, ReadableDatabase as _, ReadableTable as _, TableDefinition,
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::sync::watch;
 
+use self::{
+    changes::{Changes, Cursor, Log},
+    table::{Anything, Entries, Merged, Table},
+};
+
 /// Something kept under a key of its own.
 pub trait Record: Clone + Serialize + DeserializeOwned + Send + Sync + 'static {
     /// Name of the table.
     const KIND: &'static str;
     /// Unique within the kind; listings are in its order.
     fn key(&self) -> String;
+    /// What else it is found by: names of indexes of its kind, with values. See [`Transaction::find`].
+    fn indexed(&self) -> Vec<(&'static str, String)> {
+        Vec::new()
+    }
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -32,11 +46,10 @@ pub enum StoreError {
     Commit(String),
 }
 
-type Table = BTreeMap<String, Arc<dyn Any + Send + Sync>>;
-
 struct Inner {
     database: Database,
     tables: BTreeMap<&'static str, Table>,
+    log: Log,
 }
 
 /// All records of one cloud.
@@ -53,13 +66,25 @@ impl Store {
     pub fn open(path: &Path) -> Result<Self, StoreError> {
         let database = Database::create(path)
             .map_err(|error| StoreError::Open { path: path.display().to_string(), cause: error.to_string() })?;
-        Ok(Self { inner: Mutex::new(Inner { database, tables: BTreeMap::new() }), changed: watch::Sender::new(0) })
+        // Secret keys and private keys are among them.
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))
+            .map_err(|error| StoreError::Open { path: path.display().to_string(), cause: error.to_string() })?;
+        Ok(Self {
+            inner: Mutex::new(Inner { database, tables: BTreeMap::new(), log: Log::default() }),
+            changed: watch::Sender::new(0),
+        })
     }
 
-    /// Wakes after every commit that changed something. A wake-up says that, not what.
+    /// Wakes after every commit that changed something. A wake-up says that, not what: [`Store::changes`] does.
     #[must_use]
     pub fn subscribe(&self) -> watch::Receiver<u64> {
         self.changed.subscribe()
+    }
+
+    /// What has changed since the cursor was used last. Ask before you read: what is changed in between is then seen
+    /// twice, and never missed.
+    pub fn changes(&self, cursor: &mut Cursor) -> Changes {
+        self.lock().log.since(cursor)
     }
 
     /// Runs `body` with all records; its changes are kept if it succeeds.
@@ -105,14 +130,17 @@ pub struct Transaction<'store> {
 }
 
 struct Change {
-    record: Arc<dyn Any + Send + Sync>,
+    record: Anything,
+    entries: Entries,
     bytes: Vec<u8>,
 }
 
 impl Transaction<'_> {
     /// The record of this key, if there is one.
     pub fn get<R: Record>(&mut self, key: &str) -> Option<Arc<R>> {
-        if let Some(change) = self.changes.get(&(R::KIND, key.to_owned())) {
+        if !self.changes.is_empty()
+            && let Some(change) = self.changes.get(&(R::KIND, key.to_owned()))
+        {
             return change.as_ref().and_then(|change| downcast(&change.record));
         }
         self.table::<R>()?.get(key).and_then(downcast)
@@ -120,25 +148,49 @@ impl Transaction<'_> {
 
     /// All records of a kind, in the order of their keys.
     pub fn list<R: Record>(&mut self) -> Vec<Arc<R>> {
-        let changed: Vec<(String, Option<Arc<R>>)> = self
-            .changes
-            .iter()
-            .filter(|((kind, _), _)| *kind == R::KIND)
-            .map(|((_, key), change)| (key.clone(), change.as_ref().and_then(|change| downcast(&change.record))))
-            .collect();
-        let Some(table) = self.table::<R>() else { return Vec::new() };
-        if changed.is_empty() {
-            return table.values().filter_map(downcast).collect();
+        self.list_below("")
+    }
+
+    /// The records of a kind whose keys begin so, in the order of their keys.
+    pub fn list_below<R: Record>(&mut self, prefix: &str) -> Vec<Arc<R>> {
+        if self.table::<R>().is_none() {
+            return Vec::new();
         }
-        let mut merged: BTreeMap<&str, Arc<R>> =
-            table.iter().filter_map(|(key, record)| Some((key.as_str(), downcast(record)?))).collect();
-        for (key, record) in &changed {
-            match record {
-                Some(record) => merged.insert(key, Arc::clone(record)),
-                None => merged.remove(key.as_str()),
+        let Some(table) = self.inner.tables.get(R::KIND) else { return Vec::new() };
+        let records = Merged::new(table.below(prefix), self.changed::<R>(prefix));
+        let mut list = Vec::with_capacity(if prefix.is_empty() { table.len() } else { 0 });
+        list.extend(records.filter_map(downcast));
+        list
+    }
+
+    /// The records of a kind that [`Record::indexed`] lists under this value, in the order of their keys. It costs what it
+    /// finds, however many others there are.
+    pub fn find<R: Record>(&mut self, index: &'static str, value: &str) -> Vec<Arc<R>> {
+        if self.table::<R>().is_none() {
+            return Vec::new();
+        }
+        let Some(table) = self.inner.tables.get(R::KIND) else { return Vec::new() };
+        let mut found: BTreeMap<&str, &Anything> =
+            table.keys_by(index, value).filter_map(|key| Some((key, table.get(key)?))).collect();
+        for ((kind, key), change) in self.changes.range((R::KIND, String::new())..) {
+            if *kind != R::KIND {
+                break;
+            }
+            let fits = |change: &&Change| change.entries.iter().any(|(name, of)| *name == index && of == value);
+            match change.as_ref().filter(fits) {
+                Some(change) => found.insert(key, &change.record),
+                None => found.remove(key.as_str()),
             };
         }
-        merged.into_values().collect()
+        found.into_values().filter_map(downcast).collect()
+    }
+
+    /// What this transaction has changed of a kind, where the keys begin so.
+    fn changed<'a, R: Record>(&'a self, prefix: &'a str) -> impl Iterator<Item = (&'a str, Option<&'a Anything>)> + 'a {
+        self.changes
+            .range((R::KIND, prefix.to_owned())..)
+            .take_while(move |((kind, key), _)| *kind == R::KIND && key.starts_with(prefix))
+            .map(|((_, key), change)| (key.as_str(), change.as_ref().map(|change| &change.record)))
     }
 
     /// Writes a record, over one of the same key.
@@ -146,7 +198,8 @@ impl Transaction<'_> {
         let key = record.key();
         match serde_json::to_vec(&record) {
             Ok(bytes) => {
-                self.changes.insert((R::KIND, key), Some(Change { record: Arc::new(record), bytes }));
+                let entries = record.indexed();
+                self.changes.insert((R::KIND, key), Some(Change { record: Arc::new(record), entries, bytes }));
             }
             Err(error) => self.failure = Some(StoreError::Commit(format!("encoding the {} {key}: {error}", R::KIND))),
         }
@@ -199,19 +252,20 @@ impl Transaction<'_> {
         }
         write(&self.inner.database, &self.changes).map_err(|error| StoreError::Commit(error.to_string()))?;
         for ((kind, key), change) in std::mem::take(&mut self.changes) {
-            // A table that was written to was read before, as `put` alone may not have loaded it.
+            self.inner.log.note(kind, key.clone());
+            // A table that was not read yet is read from disk when it is: `put` alone does not load it.
             if let Some(table) = self.inner.tables.get_mut(kind) {
                 match change {
-                    Some(change) => table.insert(key, change.record),
+                    Some(change) => table.insert(key, change.record, change.entries),
                     None => table.remove(&key),
-                };
+                }
             }
         }
         Ok(true)
     }
 }
 
-fn downcast<R: Record>(record: &Arc<dyn Any + Send + Sync>) -> Option<Arc<R>> {
+fn downcast<R: Record>(record: &Anything) -> Option<Arc<R>> {
     Arc::clone(record).downcast::<R>().ok()
 }
 
@@ -221,10 +275,10 @@ fn load<R: Record>(database: &Database) -> Result<Table, StoreError> {
     let transaction = database.begin_read().map_err(|error| open_error(error.into()))?;
     let table = match transaction.open_table(definition) {
         Ok(table) => table,
-        Err(TableError::TableDoesNotExist(_)) => return Ok(Table::new()),
+        Err(TableError::TableDoesNotExist(_)) => return Ok(Table::default()),
         Err(error) => return Err(open_error(error.into())),
     };
-    let mut records = Table::new();
+    let mut records = Table::default();
     for row in table.iter().map_err(|error| open_error(error.into()))? {
         let (key, bytes) = row.map_err(|error| open_error(error.into()))?;
         let record: R = serde_json::from_slice(bytes.value()).map_err(|error| StoreError::Decode {
@@ -232,7 +286,8 @@ fn load<R: Record>(database: &Database) -> Result<Table, StoreError> {
             key: key.value().to_owned(),
             cause: error.to_string(),
         })?;
-        records.insert(key.value().to_owned(), Arc::new(record));
+        let entries = record.indexed();
+        records.insert(key.value().to_owned(), Arc::new(record), entries);
     }
     Ok(records)
 }
@@ -255,99 +310,4 @@ fn write(database: &Database, changes: &BTreeMap<(&'static str, String), Option<
 }
 
 #[cfg(test)]
-mod tests {
-    use serde::Deserialize;
-
-    use super::*;
-
-    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-    struct Thing {
-        name: String,
-        count: u32,
-    }
-
-    impl Record for Thing {
-        const KIND: &'static str = "thing";
-
-        fn key(&self) -> String {
-            self.name.clone()
-        }
-    }
-
-    fn thing(name: &str, count: u32) -> Thing {
-        Thing { name: name.to_owned(), count }
-    }
-
-    fn names(store: &Store) -> Vec<String> {
-        store.read(|tx| tx.list::<Thing>().iter().map(|thing| thing.name.clone()).collect()).expect("readable")
-    }
-
-    #[test]
-    fn what_was_committed_is_there_after_reopening() {
-        let dir = tempfile::tempdir().expect("a directory");
-        let path = dir.path().join("records");
-        {
-            let store = Store::open(&path).expect("opens");
-            store
-                .transact(|tx| {
-                    tx.put(thing("b", 1));
-                    tx.put(thing("a", 2));
-                    Ok::<_, StoreError>(())
-                })
-                .expect("commits");
-        }
-        let store = Store::open(&path).expect("opens again");
-        assert_eq!(names(&store), ["a", "b"]);
-        assert_eq!(store.read(|tx| tx.get::<Thing>("a").map(|thing| thing.count)).expect("readable"), Some(2));
-    }
-
-    #[test]
-    fn a_failed_transaction_changes_nothing() {
-        let dir = tempfile::tempdir().expect("a directory");
-        let store = Store::open(&dir.path().join("records")).expect("opens");
-        let outcome: Result<(), StoreError> = store.transact(|tx| {
-            tx.put(thing("a", 1));
-            assert_eq!(tx.list::<Thing>().len(), 1, "a transaction sees its own changes");
-            Err(StoreError::Commit("refused".to_owned()))
-        });
-        assert!(outcome.is_err());
-        assert!(names(&store).is_empty());
-    }
-
-    #[test]
-    fn subscribers_wake_for_changes_and_not_for_reads() {
-        let dir = tempfile::tempdir().expect("a directory");
-        let store = Store::open(&dir.path().join("records")).expect("opens");
-        let mut changed = store.subscribe();
-        changed.mark_unchanged();
-        assert!(names(&store).is_empty());
-        assert!(!changed.has_changed().expect("the store lives"));
-        store
-            .transact(|tx| {
-                tx.put(thing("a", 1));
-                Ok::<_, StoreError>(())
-            })
-            .expect("commits");
-        assert!(changed.has_changed().expect("the store lives"));
-    }
-
-    #[test]
-    fn a_record_written_before_its_kind_was_read_is_seen() {
-        let dir = tempfile::tempdir().expect("a directory");
-        let store = Store::open(&dir.path().join("records")).expect("opens");
-        store
-            .transact(|tx| {
-                tx.put(thing("a", 1));
-                Ok::<_, StoreError>(())
-            })
-            .expect("commits");
-        assert_eq!(names(&store), ["a"]);
-        store
-            .transact(|tx| {
-                tx.delete::<Thing>("a");
-                Ok::<_, StoreError>(())
-            })
-            .expect("commits");
-        assert!(names(&store).is_empty());
-    }
-}
+mod tests;

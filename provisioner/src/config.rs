@@ -124,6 +124,8 @@ pub struct ScalingConfig {
     pub cpu_high_percent: Option<u32>,
     /// Take one away below this.
     pub cpu_low_percent: Option<u32>,
+    /// Over how many seconds the alarms average; they ring after two such periods.
+    pub period_secs: Option<u32>,
 }
 
 /// Every key of the file. The sample has each of them, and a test holds the two together.
@@ -148,6 +150,7 @@ pub const KEYS: &[&str] = &[
     "network.ssh_from",
     "scaling.cpu_high_percent",
     "scaling.cpu_low_percent",
+    "scaling.period_secs",
 ];
 
 impl Config {
@@ -190,6 +193,11 @@ impl Config {
                 self.cpu_low(),
                 self.cpu_high()
             )));
+        }
+        let period = self.period_secs();
+        if !(matches!(period, 10 | 20 | 30) || period > 0 && period.is_multiple_of(60)) {
+            return Err(Failure::usage(format!("scaling.period_secs ({period}) is no period that alarms may have"))
+                .hint("10, 20 or 30, or a multiple of 60"));
         }
         if let Some(range) = &self.network.ssh_from
             && !is_cidr(range)
@@ -250,6 +258,11 @@ impl Config {
     /// Below this it shrinks.
     pub fn cpu_low(&self) -> u32 {
         self.scaling.cpu_low_percent.unwrap_or(25)
+    }
+
+    /// The alarms' period.
+    pub fn period_secs(&self) -> u32 {
+        self.scaling.period_secs.unwrap_or(60)
     }
 }
 
@@ -347,6 +360,7 @@ mod tests {
         assert_eq!(sample.bounds(), default.bounds());
         assert_eq!(sample.volume_gib(), default.volume_gib());
         assert_eq!((sample.cpu_low(), sample.cpu_high()), (default.cpu_low(), default.cpu_high()));
+        assert_eq!(sample.period_secs(), default.period_secs());
         // Commented-out keys count: uncommenting all of them must parse too.
         let all: String =
             SAMPLE.lines().map(|line| line.strip_prefix("#= ").unwrap_or(line)).collect::<Vec<_>>().join("\n");
@@ -384,6 +398,7 @@ mod tests {
             "[web]\nmin = \"two\"",
             "[cloud]\nkind = \"azure\"",
             "[scaling]\ncpu_low_percent = 90",
+            "[scaling]\nperiod_secs = 45",
             "not toml",
         ] {
             let failure = Config::parse(text, "imagecrud.toml").unwrap_err();

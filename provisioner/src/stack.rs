@@ -74,6 +74,7 @@ pub fn declare(blueprint: Blueprint<'_>) -> Vec<Box<dyn Resource>> {
     } else {
         Box::new(LaunchConfiguration(spec.clone()))
     };
+    let period_secs = i32::try_from(config.period_secs()).unwrap_or(i32::MAX / 2);
     order(vec![
         // Storage
         Box::new(Bucket),
@@ -124,10 +125,23 @@ pub fn declare(blueprint: Blueprint<'_>) -> Vec<Box<dyn Resource>> {
         launch,
         Box::new(AutoScalingGroup { bounds, spec, templates: capabilities.launch_templates, subnets: site.subnets }),
         Box::new(Rollout),
-        Box::new(ScalingPolicy { name: "scale-out", adjustment: 1, cooldown_secs: 60 }),
-        Box::new(ScalingPolicy { name: "scale-in", adjustment: -1, cooldown_secs: 120 }),
-        Box::new(ScalingAlarm { name: "cpu-high", above: true, percent: config.cpu_high(), policy: "scale-out" }),
-        Box::new(ScalingAlarm { name: "cpu-low", above: false, percent: config.cpu_low(), policy: "scale-in" }),
+        // A new instance needs a while to show in the group's average; taking away is the more careful step.
+        Box::new(ScalingPolicy { name: "scale-out", adjustment: 1, cooldown_secs: period_secs }),
+        Box::new(ScalingPolicy { name: "scale-in", adjustment: -1, cooldown_secs: 2 * period_secs }),
+        Box::new(ScalingAlarm {
+            name: "cpu-high",
+            above: true,
+            percent: config.cpu_high(),
+            period_secs,
+            policy: "scale-out",
+        }),
+        Box::new(ScalingAlarm {
+            name: "cpu-low",
+            above: false,
+            percent: config.cpu_low(),
+            period_secs,
+            policy: "scale-in",
+        }),
         Box::new(WebEndpoint),
     ])
 }

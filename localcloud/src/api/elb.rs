@@ -11,6 +11,7 @@ pub mod create;
 pub mod describe;
 pub mod health;
 pub mod instances;
+pub mod limits;
 pub mod listeners;
 pub mod placement;
 pub mod policies;
@@ -41,7 +42,16 @@ pub fn service() -> Service {
     .with::<placement::DetachLoadBalancerFromSubnets>()
     .with::<placement::EnableAvailabilityZonesForLoadBalancer>()
     .with::<placement::DisableAvailabilityZonesForLoadBalancer>()
+    .with::<listeners::SetLoadBalancerListenerSSLCertificate>()
+    .with::<limits::DescribeAccountLimits>()
     .with::<policies::DescribeLoadBalancerPolicies>()
+    .with::<policies::types::DescribeLoadBalancerPolicyTypes>()
+    .with::<policies::create::CreateLoadBalancerPolicy>()
+    .with::<policies::create::CreateLBCookieStickinessPolicy>()
+    .with::<policies::create::CreateAppCookieStickinessPolicy>()
+    .with::<policies::apply::SetLoadBalancerPoliciesOfListener>()
+    .with::<policies::apply::SetLoadBalancerPoliciesForBackendServer>()
+    .with::<policies::apply::DeleteLoadBalancerPolicy>()
     .with::<tags::AddTags>()
     .with::<tags::RemoveTags>()
     .with::<tags::DescribeTags>()

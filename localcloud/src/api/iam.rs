@@ -1,7 +1,9 @@
-//! AWS IAM (Eucalyptus: Euare): roles, their policies, and the instance profiles that hand them to instances.
+//! AWS IAM (Eucalyptus: Euare): users, groups and roles, their policies and keys, and the instance profiles that hand
+//! roles to instances.
 
 use std::sync::Arc;
 
+use self::holder::Holder as _;
 use super::{error::ApiError, operation::Service, page::page};
 use crate::{
     model::identity::{InstanceProfile, Role},
@@ -9,11 +11,25 @@ use crate::{
     wire::xml::Dialect,
 };
 
+/// Two keys a user, and when they were used.
+pub mod access_keys;
+pub mod account;
+pub mod attachments;
+/// The AWS managed policies that are known here.
+mod aws_managed;
+pub mod groups;
+/// Users, groups and roles alike.
+mod holder;
+/// Whose request it is, and what their policies say, out of the records.
+pub mod identity;
+pub mod inline_policies;
 pub mod instance_profiles;
-pub mod policy_document;
+pub mod managed_policies;
+mod policy_document;
+pub mod policy_versions;
 pub mod profile_roles;
-pub mod role_policies;
 pub mod roles;
+pub mod server_certificates;
 pub mod tags;
 pub mod users;
 
@@ -23,16 +39,62 @@ pub mod role_credentials;
 #[must_use]
 pub fn service() -> Service {
     Service::new("iam", &["euare", "iam"], Dialect::Query, "https://iam.amazonaws.com/doc/2010-05-08/", None)
+        .with::<users::CreateUser>()
+        .with::<users::GetUser>()
+        .with::<users::ListUsers>()
+        .with::<users::UpdateUser>()
+        .with::<users::DeleteUser>()
+        .with::<access_keys::CreateAccessKey>()
+        .with::<access_keys::ListAccessKeys>()
+        .with::<access_keys::UpdateAccessKey>()
+        .with::<access_keys::DeleteAccessKey>()
+        .with::<access_keys::GetAccessKeyLastUsed>()
+        .with::<groups::CreateGroup>()
+        .with::<groups::GetGroup>()
+        .with::<groups::ListGroups>()
+        .with::<groups::ListGroupsForUser>()
+        .with::<groups::UpdateGroup>()
+        .with::<groups::DeleteGroup>()
+        .with::<groups::AddUserToGroup>()
+        .with::<groups::RemoveUserFromGroup>()
         .with::<roles::CreateRole>()
         .with::<roles::GetRole>()
         .with::<roles::ListRoles>()
+        .with::<roles::UpdateRole>()
+        .with::<roles::UpdateRoleDescription>()
         .with::<roles::DeleteRole>()
         .with::<roles::UpdateAssumeRolePolicy>()
-        .with::<role_policies::PutRolePolicy>()
-        .with::<role_policies::GetRolePolicy>()
-        .with::<role_policies::ListRolePolicies>()
-        .with::<role_policies::DeleteRolePolicy>()
-        .with::<role_policies::ListAttachedRolePolicies>()
+        .with::<inline_policies::PutRolePolicy>()
+        .with::<inline_policies::GetRolePolicy>()
+        .with::<inline_policies::ListRolePolicies>()
+        .with::<inline_policies::DeleteRolePolicy>()
+        .with::<inline_policies::PutUserPolicy>()
+        .with::<inline_policies::GetUserPolicy>()
+        .with::<inline_policies::ListUserPolicies>()
+        .with::<inline_policies::DeleteUserPolicy>()
+        .with::<inline_policies::PutGroupPolicy>()
+        .with::<inline_policies::GetGroupPolicy>()
+        .with::<inline_policies::ListGroupPolicies>()
+        .with::<inline_policies::DeleteGroupPolicy>()
+        .with::<managed_policies::CreatePolicy>()
+        .with::<managed_policies::GetPolicy>()
+        .with::<managed_policies::ListPolicies>()
+        .with::<managed_policies::DeletePolicy>()
+        .with::<managed_policies::ListEntitiesForPolicy>()
+        .with::<policy_versions::CreatePolicyVersion>()
+        .with::<policy_versions::GetPolicyVersion>()
+        .with::<policy_versions::ListPolicyVersions>()
+        .with::<policy_versions::SetDefaultPolicyVersion>()
+        .with::<policy_versions::DeletePolicyVersion>()
+        .with::<attachments::AttachRolePolicy>()
+        .with::<attachments::DetachRolePolicy>()
+        .with::<attachments::ListAttachedRolePolicies>()
+        .with::<attachments::AttachUserPolicy>()
+        .with::<attachments::DetachUserPolicy>()
+        .with::<attachments::ListAttachedUserPolicies>()
+        .with::<attachments::AttachGroupPolicy>()
+        .with::<attachments::DetachGroupPolicy>()
+        .with::<attachments::ListAttachedGroupPolicies>()
         .with::<instance_profiles::CreateInstanceProfile>()
         .with::<instance_profiles::GetInstanceProfile>()
         .with::<instance_profiles::ListInstanceProfiles>()
@@ -43,14 +105,31 @@ pub fn service() -> Service {
         .with::<tags::TagRole>()
         .with::<tags::UntagRole>()
         .with::<tags::ListRoleTags>()
+        .with::<tags::TagUser>()
+        .with::<tags::UntagUser>()
+        .with::<tags::ListUserTags>()
+        .with::<tags::TagPolicy>()
+        .with::<tags::UntagPolicy>()
+        .with::<tags::ListPolicyTags>()
         .with::<tags::TagInstanceProfile>()
         .with::<tags::UntagInstanceProfile>()
         .with::<tags::ListInstanceProfileTags>()
-        .with::<users::GetUser>()
+        .with::<server_certificates::UploadServerCertificate>()
+        .with::<server_certificates::GetServerCertificate>()
+        .with::<server_certificates::ListServerCertificates>()
+        .with::<server_certificates::UpdateServerCertificate>()
+        .with::<server_certificates::DeleteServerCertificate>()
+        .with::<server_certificates::TagServerCertificate>()
+        .with::<server_certificates::UntagServerCertificate>()
+        .with::<server_certificates::ListServerCertificateTags>()
+        .with::<account::CreateAccountAlias>()
+        .with::<account::DeleteAccountAlias>()
+        .with::<account::ListAccountAliases>()
+        .with::<account::GetAccountSummary>()
 }
 
 fn find_role(tx: &mut Transaction<'_>, name: &str) -> Result<Arc<Role>, ApiError> {
-    tx.get::<Role>(name).ok_or_else(|| no_such_entity(format!("The role with name {name} cannot be found.")))
+    Role::find(tx, name)
 }
 
 fn find_profile(tx: &mut Transaction<'_>, name: &str) -> Result<Arc<InstanceProfile>, ApiError> {

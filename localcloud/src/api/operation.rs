@@ -30,6 +30,8 @@ pub trait Operation: DeserializeOwned {
 pub trait Observer: Send + Sync {
     /// The newest part of an instance's console, at most 64 KiB.
     fn console_output(&self, instance_id: &str) -> Vec<u8>;
+    /// Whether S3 has a bucket of this name.
+    fn has_bucket(&self, name: &str) -> bool;
 }
 
 /// Who calls, and from where.

@@ -108,6 +108,7 @@ fn arguments_of(config: &Config) -> Vec<String> {
         .chain(["--port".to_owned(), config.port.to_string()])
         .chain(["--subnet".to_owned(), prefix(config.subnet)])
         .chain(["--public-subnet".to_owned(), prefix(config.public_subnet)])
+        .chain(["--instance-limit".to_owned(), config.instance_limit.to_string()])
         .collect()
 }
 

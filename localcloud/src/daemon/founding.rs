@@ -23,12 +23,13 @@ pub fn found(store: &Store, config: &Config, paths: &Paths, image: &BuiltImage) 
         let (subnet, public) = ((config.subnet.0, config.subnet.1), (config.public_subnet.0, config.public_subnet.1));
         let site = match tx.get::<Site>(Site::KEY) {
             // The port may be chosen anew at every start; addresses stay, as instances hold them.
-            Some(site) => Site { port: config.port, ..Site::clone(&site) },
+            Some(site) => Site::clone(&site),
             None => Site::new(subnet, public, config.port),
         };
+        let site = Site { port: config.port, instance_limit: config.instance_limit, ..site };
         tx.put(site.clone());
         ec2::found(tx, &site, image);
-        let known = tx.list::<Credential>().into_iter().find(|credential| is_operators(credential));
+        let known = tx.list::<Credential>().into_iter().find(|credential| credential.is_root());
         let operator = match known {
             Some(credential) => Credential::clone(&credential),
             None => {
@@ -43,24 +44,9 @@ pub fn found(store: &Store, config: &Config, paths: &Paths, image: &BuiltImage) 
     write_eucarc(paths, &site, &operator)
 }
 
-fn is_operators(credential: &Credential) -> bool {
-    credential.expires.is_none() && credential.principal_arn.ends_with(":root")
-}
-
 fn new_operator(site: &Site) -> Credential {
-    Credential {
-        access_key: format!("AKIA{}", id::base32(16)),
-        secret_key: id::base64(40),
-        session_token: None,
-        created: Timestamp::now(),
-        expires: None,
-        principal_arn: format!("arn:aws:iam::{}:root", site.account_id),
-        principal_id: site.account_id.clone(),
-        account_id: site.account_id.clone(),
-        instance_id: None,
-        role_name: None,
-        user_name: None,
-    }
+    let access_key = format!("AKIA{}", id::base32(16));
+    Credential::of_root(&site.account_id, access_key, id::base64(40), Timestamp::now())
 }
 
 /// Names as in Eucalyptus's eucarc; the last two are this cloud's own, as VMs and browsers reach S3 by other names than

@@ -11,8 +11,9 @@ use std::{
 use async_trait::async_trait;
 
 use super::{
-    AllowRule, BackendStatus, DriverError, Drivers, Host, Inspected, InstanceDriver, InstanceSpec, NetworkDriver,
-    ProxyDriver, ProxyPlan, Result, VolumeDriver,
+    AllowRule, BackendStatus, BalancerRequest, DriverError, Drivers, EndedRequests, Frozen, Host, Inspected,
+    InstanceDriver, InstanceSpec, NetworkDriver, ProxyDriver, ProxyPlan, Report, Result, Usage, VolumeDriver,
+    VolumeUsage,
 };
 
 /// Whether a call that fails has done its work.
@@ -137,18 +138,26 @@ pub struct FakeInstance {
     /// Devices that the guest has mounted: their detachment is refused unless by force.
     pub mounted: BTreeSet<String>,
     pub console: Vec<u8>,
+    pub usage: Usage,
 }
 
 #[derive(Default)]
 pub struct FakeInstances {
     faults: Faults,
     instances: Mutex<BTreeMap<String, FakeInstance>>,
+    /// Trees that were made of instances' disks.
+    trees: Mutex<BTreeSet<PathBuf>>,
 }
 
 impl FakeInstances {
     #[must_use]
     pub fn get(&self, id: &str) -> Option<FakeInstance> {
         lock(&self.instances).get(id).cloned()
+    }
+
+    #[must_use]
+    pub fn trees(&self) -> BTreeSet<PathBuf> {
+        lock(&self.trees).clone()
     }
 
     /// How many run.
@@ -183,6 +192,11 @@ impl FakeInstances {
         self.change(id, |instance| instance.console.extend_from_slice(text.as_bytes()));
     }
 
+    /// What it has used by now.
+    pub fn set_usage(&self, id: &str, usage: Usage) {
+        self.change(id, |instance| instance.usage = usage);
+    }
+
     fn change(&self, id: &str, change: impl FnOnce(&mut FakeInstance)) {
         if let Some(instance) = lock(&self.instances).get_mut(id) {
             change(instance);
@@ -209,6 +223,7 @@ impl InstanceDriver for FakeInstances {
                 attached: BTreeMap::new(),
                 mounted: BTreeSet::new(),
                 console: b"Welcome to a fake instance!\n".to_vec(),
+                usage: Usage::default(),
             });
             instance.running = true;
             Ok(())
@@ -265,8 +280,47 @@ impl InstanceDriver for FakeInstances {
         })
     }
 
+    async fn freeze(&self, id: &str, volume_id: &str) -> Result<Option<Frozen>> {
+        self.faults.call(format!("freeze {id} {volume_id}"), || Ok(None))
+    }
+
+    async fn capture(&self, id: &str, _image_root: &Path, tree: &Path) -> Result<()> {
+        let name = format!("capture {id}");
+        self.faults.call(name.clone(), || match self.get(id) {
+            Some(_) => {
+                lock(&self.trees).insert(tree.to_owned());
+                Ok(())
+            }
+            None => Err(DriverError::new(name, "it has no disk")),
+        })
+    }
+
+    async fn copy_tree(&self, from: &Path, to: &Path) -> Result<()> {
+        let name = format!("copy {}", from.display());
+        self.faults.call(name.clone(), || {
+            if !lock(&self.trees).contains(from) {
+                return Err(DriverError::new(name, "it does not exist"));
+            }
+            lock(&self.trees).insert(to.to_owned());
+            Ok(())
+        })
+    }
+
+    async fn remove_tree(&self, tree: &Path) -> Result<()> {
+        self.faults.call(format!("remove {}", tree.display()), || {
+            lock(&self.trees).remove(tree);
+            Ok(())
+        })
+    }
+
     fn console_output(&self, id: &str) -> Vec<u8> {
         self.get(id).map(|instance| instance.console).unwrap_or_default()
+    }
+
+    async fn usage(&self, ids: &BTreeSet<String>) -> Result<BTreeMap<String, Usage>> {
+        let instances = lock(&self.instances);
+        let running = ids.iter().filter_map(|id| instances.get(id)).filter(|instance| instance.running);
+        Ok(running.map(|instance| (instance.spec.id.clone(), instance.usage)).collect())
     }
 
     async fn list(&self) -> Result<BTreeSet<String>> {
@@ -275,16 +329,19 @@ impl InstanceDriver for FakeInstances {
 }
 
 /// A volume that was created.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct FakeVolume {
     pub size_gib: u32,
     pub open: bool,
+    pub usage: VolumeUsage,
 }
 
 #[derive(Default)]
 pub struct FakeVolumes {
     faults: Faults,
     volumes: Mutex<BTreeMap<String, FakeVolume>>,
+    /// Their sizes.
+    snapshots: Mutex<BTreeMap<String, u32>>,
 }
 
 impl FakeVolumes {
@@ -292,13 +349,34 @@ impl FakeVolumes {
     pub fn get(&self, id: &str) -> Option<FakeVolume> {
         lock(&self.volumes).get(id).copied()
     }
+
+    /// What was done with it by now.
+    pub fn set_usage(&self, id: &str, usage: VolumeUsage) {
+        if let Some(volume) = lock(&self.volumes).get_mut(id) {
+            volume.usage = usage;
+        }
+    }
+
+    #[must_use]
+    pub fn snapshots(&self) -> BTreeMap<String, u32> {
+        lock(&self.snapshots).clone()
+    }
+
+    fn keep_snapshot(&self, name: String, id: &str, size_gib: Option<u32>, report: &Report) -> Result<()> {
+        self.faults.call(name.clone(), || {
+            let size_gib = size_gib.ok_or_else(|| DriverError::new(name, "it does not exist"))?;
+            report(100);
+            lock(&self.snapshots).entry(id.to_owned()).or_insert(size_gib);
+            Ok(())
+        })
+    }
 }
 
 #[async_trait]
 impl VolumeDriver for FakeVolumes {
     async fn create(&self, id: &str, size_gib: u32) -> Result<()> {
         self.faults.call(format!("create {id}"), || {
-            lock(&self.volumes).entry(id.to_owned()).or_insert(FakeVolume { size_gib, open: false });
+            lock(&self.volumes).entry(id.to_owned()).or_insert(FakeVolume { size_gib, ..FakeVolume::default() });
             Ok(())
         })
     }
@@ -326,6 +404,49 @@ impl VolumeDriver for FakeVolumes {
     async fn delete(&self, id: &str) -> Result<()> {
         self.faults.call(format!("delete {id}"), || {
             lock(&self.volumes).remove(id);
+            Ok(())
+        })
+    }
+
+    async fn usage(&self, ids: &BTreeSet<String>) -> Result<BTreeMap<String, VolumeUsage>> {
+        let volumes = lock(&self.volumes);
+        let open = ids.iter().filter_map(|id| Some((id, volumes.get(id).filter(|volume| volume.open)?)));
+        Ok(open.map(|(id, volume)| (id.clone(), volume.usage)).collect())
+    }
+
+    async fn grow(&self, id: &str, size_gib: u32) -> Result<()> {
+        self.faults.call(format!("grow {id} {size_gib}"), || {
+            if let Some(volume) = lock(&self.volumes).get_mut(id) {
+                volume.size_gib = volume.size_gib.max(size_gib);
+            }
+            Ok(())
+        })
+    }
+
+    async fn snapshot(&self, id: &str, snapshot_id: &str, report: Report) -> Result<()> {
+        let size_gib = self.get(id).map(|volume| volume.size_gib);
+        self.keep_snapshot(format!("snapshot {id} {snapshot_id}"), snapshot_id, size_gib, &report)
+    }
+
+    async fn restore(&self, id: &str, size_gib: u32, snapshot_id: &str) -> Result<()> {
+        let name = format!("restore {id} {snapshot_id}");
+        self.faults.call(name.clone(), || {
+            if !lock(&self.snapshots).contains_key(snapshot_id) {
+                return Err(DriverError::new(name, "the snapshot does not exist"));
+            }
+            lock(&self.volumes).entry(id.to_owned()).or_insert(FakeVolume { size_gib, ..FakeVolume::default() });
+            Ok(())
+        })
+    }
+
+    async fn copy_snapshot(&self, from: &str, to: &str, report: Report) -> Result<()> {
+        let size_gib = lock(&self.snapshots).get(from).copied();
+        self.keep_snapshot(format!("copy {from} {to}"), to, size_gib, &report)
+    }
+
+    async fn delete_snapshot(&self, snapshot_id: &str) -> Result<()> {
+        self.faults.call(format!("delete {snapshot_id}"), || {
+            lock(&self.snapshots).remove(snapshot_id);
             Ok(())
         })
     }
@@ -400,6 +521,8 @@ struct Proxied {
     plan: Option<ProxyPlan>,
     /// By instance; whoever is not in it is healthy.
     health: BTreeMap<String, Option<bool>>,
+    /// Ended and not yet forgotten, with the position of the first.
+    requests: (u64, Vec<BalancerRequest>),
 }
 
 #[derive(Default)]
@@ -418,6 +541,11 @@ impl FakeProxy {
     /// What the health checks of this instance see from now on. They see health where nothing else is said.
     pub fn set_health(&self, instance_id: &str, healthy: Option<bool>) {
         lock(&self.proxied).health.insert(instance_id.to_owned(), healthy);
+    }
+
+    /// A request has ended.
+    pub fn end_request(&self, request: BalancerRequest) {
+        lock(&self.proxied).requests.1.push(request);
     }
 }
 
@@ -450,6 +578,20 @@ impl ProxyDriver for FakeProxy {
             }
         });
         Ok(statuses.collect())
+    }
+
+    async fn ended_requests(&self) -> Result<EndedRequests> {
+        let (first, requests) = &lock(&self.proxied).requests;
+        let position = first + requests.len() as u64;
+        Ok(EndedRequests { requests: requests.clone(), position, is_truncated: false })
+    }
+
+    async fn forget_requests(&self, position: u64) -> Result<()> {
+        let (first, requests) = &mut lock(&self.proxied).requests;
+        let known = usize::try_from(position.saturating_sub(*first)).unwrap_or(usize::MAX).min(requests.len());
+        requests.drain(..known);
+        *first += known as u64;
+        Ok(())
     }
 
     async fn stop(&self) -> Result<()> {

@@ -6,8 +6,12 @@
 mod config;
 /// The master's socket: what runs, and what it says.
 mod control;
+/// The file of ended requests.
+mod journal;
 /// Which ports the plan needs, and who has them.
 mod ports;
+/// What is written of each request.
+mod requests;
 /// Health that survives a reload.
 mod server_state;
 /// `show stat` as back ends' health.
@@ -26,8 +30,8 @@ use async_trait::async_trait;
 use rustix::process::Signal;
 use tokio::sync::Mutex;
 
-use self::{config::Rendered, control::Control, ports::Refused};
-use super::{BackendStatus, DriverError, ProxyDriver, ProxyPlan, Result};
+use self::{config::Rendered, control::Control, journal::Journal, ports::Refused};
+use super::{BackendStatus, DriverError, EndedRequests, ProxyDriver, ProxyPlan, Result};
 use crate::{
     host::{
         command::Command,
@@ -95,12 +99,29 @@ impl Haproxy {
         self.settings.paths.generated("haproxy-servers.state")
     }
 
+    fn journal(&self) -> Journal {
+        Journal::new(
+            self.settings.paths.log("haproxy-requests"),
+            self.settings.paths.generated("haproxy-requests.mark"),
+        )
+    }
+
     fn master(&self) -> Option<ProcessId> {
         PidFile::new(self.pid_file()).process()
     }
 
     /// Leaves the configuration beside the current one and has HAProxy judge it.
     async fn write_candidate(&self, rendered: &Rendered) -> Result<PathBuf> {
+        let doing = |error: std::io::Error| DriverError::new("writing the load balancers' certificates", error);
+        if !rendered.files.is_empty() {
+            file::private_directory(&self.settings.paths.certificates()).map_err(doing)?;
+        }
+        for (path, content) in &rendered.files {
+            // Called by its content: what is there is right.
+            if !path.exists() {
+                file::replace_secret(path, content.0.as_bytes()).map_err(doing)?;
+            }
+        }
         let candidate = self.config_file().with_extension("next");
         file::replace(&candidate, &rendered.text).map_err(|error| {
             DriverError::new(format!("writing HAProxy's configuration {}", candidate.display()), error)
@@ -126,6 +147,16 @@ impl Haproxy {
         Ok(())
     }
 
+    /// Removes certificates and keys that the configuration in force does not name. Workers have read theirs.
+    fn forget_certificates(&self, rendered: &Rendered) {
+        let Ok(entries) = fs::read_dir(self.settings.paths.certificates()) else { return };
+        for path in entries.flatten().map(|entry| entry.path()).filter(|path| !rendered.files.contains_key(path)) {
+            if let Err(error) = fs::remove_file(&path) {
+                tracing::warn!("removing {}: {error}", path.display());
+            }
+        }
+    }
+
     async fn start(&self, rendered: &Rendered) -> Result<()> {
         let doing = "starting HAProxy";
         let run_dir = self.settings.paths.run_dir();
@@ -138,8 +169,11 @@ impl Haproxy {
         let log = self.settings.paths.log(PROGRAM);
         let master = format!("{},mode,600,level,admin", self.settings.paths.socket("haproxy-master").display());
         let command = Command::new(PROGRAM).args(["-W", "-S", &master, "-f"]).arg(self.config_file());
-        let process =
-            process::spawn(command, &log, &self.pid_file()).await.map_err(|error| DriverError::new(doing, error))?;
+        let journal = self.journal();
+        journal.shorten().map_err(|error| DriverError::new(doing, error))?;
+        let process = process::spawn_with_output(command, journal.path(), &log, &self.pid_file())
+            .await
+            .map_err(|error| DriverError::new(doing, error))?;
         let deadline = Instant::now() + RELOAD_LIMIT;
         while self.control.running_digest().await.as_deref() != Some(&rendered.digest) {
             if !process.is_alive() || Instant::now() >= deadline {
@@ -221,8 +255,13 @@ impl ProxyDriver for Haproxy {
         match master {
             None => self.start(&rendered).await?,
             Some(_) if self.control.running_digest().await.as_deref() == Some(&rendered.digest) => {}
-            Some(master) => self.reload(master, &rendered).await?,
+            Some(master) => match self.reload(master, &rendered).await {
+                // It was on its way out.
+                Err(_) if !master.is_alive() => self.start(&rendered).await?,
+                outcome => outcome?,
+            },
         }
+        self.forget_certificates(&rendered);
         self.report(&refused)
     }
 
@@ -249,6 +288,18 @@ impl ProxyDriver for Haproxy {
             self.save_states(&server_state::normalised(&dump))?;
         }
         Ok(statuses)
+    }
+
+    async fn ended_requests(&self) -> Result<EndedRequests> {
+        let journal = self.journal();
+        let read = tokio::task::spawn_blocking(move || journal.read()).await.unwrap_or_else(|error| Err(error.into()));
+        read.map_err(|error| DriverError::new("reading the load balancers' requests", error))
+    }
+
+    async fn forget_requests(&self, position: u64) -> Result<()> {
+        self.journal()
+            .forget(position)
+            .map_err(|error| DriverError::new("noting how many of the load balancers' requests are known", error))
     }
 
     async fn stop(&self) -> Result<()> {

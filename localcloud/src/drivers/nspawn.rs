@@ -5,10 +5,13 @@
 //! `instances/ID/{upper,work}` is the kept disk, `root` where it is mounted, `console.log` the console.
 
 mod console;
+mod freezing;
 mod guest_device;
+mod tree;
+mod usage;
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     fs,
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
@@ -20,7 +23,7 @@ use async_trait::async_trait;
 use rustix::process::Signal;
 
 use self::guest_device::GuestDevice;
-use super::{DriverError, Inspected, InstanceDriver, InstanceSpec, Result, network::BRIDGE};
+use super::{DriverError, Frozen, Inspected, InstanceDriver, InstanceSpec, Result, Usage, network::BRIDGE};
 use crate::{
     host::{
         self, HostError,
@@ -204,8 +207,37 @@ impl InstanceDriver for NspawnDriver {
         machine.forget(&attachment).map_err(&failed)
     }
 
+    async fn freeze(&self, id: &str, volume_id: &str) -> Result<Option<Frozen>> {
+        let machine = self.machine(id);
+        let known = machine.attachments().into_iter().find(|known| known.volume_id == volume_id);
+        let Some(attachment) = known.filter(|_| machine.is_running()) else { return Ok(None) };
+        let Some(directory) = attachment.mounted_directory(&machine.cgroup.processes()) else { return Ok(None) };
+        let marker = machine.directory.join(format!("frozen-{volume_id}"));
+        let frozen = freezing::freeze(directory, &marker).await;
+        frozen.map(Some).map_err(DriverError::while_doing(format!("freezing {volume_id} in {id}")))
+    }
+
+    async fn capture(&self, id: &str, image_root: &Path, tree: &Path) -> Result<()> {
+        let failed = DriverError::while_doing(format!("making an image of {id}"));
+        tree::capture(image_root, &self.machine(id).directory.join("upper"), tree).await.map_err(failed)
+    }
+
+    async fn copy_tree(&self, from: &Path, to: &Path) -> Result<()> {
+        tree::copy(from, to).await.map_err(DriverError::while_doing(format!("copying {}", from.display())))
+    }
+
+    async fn remove_tree(&self, tree: &Path) -> Result<()> {
+        tree::remove(tree).await.map_err(DriverError::while_doing(format!("removing {}", tree.display())))
+    }
+
     fn console_output(&self, id: &str) -> Vec<u8> {
         console::newest(&self.machine(id).console())
+    }
+
+    async fn usage(&self, ids: &BTreeSet<String>) -> Result<BTreeMap<String, Usage>> {
+        let (paths, ids) = (self.paths.clone(), ids.clone());
+        let read = tokio::task::spawn_blocking(move || usage::of(&paths, &ids)).await;
+        read.map_err(|error| DriverError::new("reading what instances use", error))
     }
 
     async fn list(&self) -> Result<BTreeSet<String>> {

@@ -8,6 +8,7 @@ use std::{
     fs,
     io::ErrorKind,
     path::{Path, PathBuf},
+    sync::OnceLock,
     time::{Duration, Instant},
 };
 
@@ -15,10 +16,15 @@ use rustix::process::{Pid, Signal};
 
 use super::{HostError, Result, mount};
 
+/// What a group has used.
+mod counters;
+
+pub use self::counters::{Disk, DiskUse};
+
 const POLL: Duration = Duration::from_millis(5);
 const PERIOD_MICROSECONDS: u64 = 100_000;
 /// Hierarchies of version 1 that are joined; systemd in the machine needs the one called `name=systemd`.
-const LEGACY: &[&str] = &["name=systemd", "cpu", "cpuacct", "memory", "pids"];
+const LEGACY: &[&str] = &["name=systemd", "cpu", "cpuacct", "memory", "pids", "blkio"];
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Hierarchy {
@@ -52,7 +58,7 @@ impl Cgroup {
     /// The group `PARENT/NAME`, where the parent is a group of our own at the top.
     #[must_use]
     pub fn new(parent: &str, name: &str) -> Self {
-        Self { parent: parent.to_owned(), name: name.to_owned(), hierarchies: hierarchies(&mount::list("self")) }
+        Self { parent: parent.to_owned(), name: name.to_owned(), hierarchies: mounted() }
     }
 
     /// Makes the group with its two leaves, and sets its limits.
@@ -206,6 +212,20 @@ impl Cgroup {
     }
 }
 
+/// The hierarchies of this machine. They are looked up until some are found: they stay while a machine runs, and the list
+/// of mounts is long where many instances are.
+fn mounted() -> Vec<Hierarchy> {
+    static FOUND: OnceLock<Vec<Hierarchy>> = OnceLock::new();
+    if let Some(found) = FOUND.get() {
+        return found.clone();
+    }
+    let found = hierarchies(&mount::list("self"));
+    if !found.is_empty() {
+        let _ = FOUND.set(found.clone());
+    }
+    found
+}
+
 fn hierarchies(mounts: &[mount::Mount]) -> Vec<Hierarchy> {
     let mut found: Vec<Hierarchy> = Vec::new();
     for mount in mounts.iter().filter(|mount| mount.target.starts_with("/sys/fs/cgroup")) {
@@ -232,7 +252,7 @@ fn hierarchies(mounts: &[mount::Mount]) -> Vec<Hierarchy> {
 /// itself, as inside some containers), the limits are missing, and `create` says so.
 fn enable_controllers(group: &Path) {
     let available = fs::read_to_string(group.join("cgroup.controllers")).unwrap_or_default();
-    for controller in available.split_whitespace().filter(|one| ["cpu", "memory", "pids"].contains(one)) {
+    for controller in available.split_whitespace().filter(|one| ["cpu", "memory", "pids", "io"].contains(one)) {
         let _ = fs::write(group.join("cgroup.subtree_control"), format!("+{controller}"));
     }
 }
@@ -289,7 +309,7 @@ mod tests {
             mount_of("/sys/fs/cgroup/unified", "cgroup2", "rw"),
         ];
         let group = Cgroup { parent: "p".to_owned(), name: "n".to_owned(), hierarchies: hierarchies(&mounts) };
-        assert_eq!(group.hierarchies.len(), 3);
+        assert_eq!(group.hierarchies.len(), 4);
         assert_eq!(group.tracking().unwrap().root, Path::new("/sys/fs/cgroup/unified"));
     }
 

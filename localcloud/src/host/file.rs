@@ -1,6 +1,11 @@
 //! Small files, replaced in one step: a reader sees the old text or the new one, also if the writer is killed.
 
-use std::{fs, io, io::Write as _, os::unix::fs::OpenOptionsExt as _, path::Path};
+use std::{
+    fs, io,
+    io::Write as _,
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _},
+    path::Path,
+};
 
 /// Replaces a file that anybody may read, or makes it and its directory.
 pub fn replace(path: &Path, text: &str) -> io::Result<()> {
@@ -10,6 +15,14 @@ pub fn replace(path: &Path, text: &str) -> io::Result<()> {
     let beside = path.with_extension(format!("{}.new", std::process::id()));
     fs::write(&beside, text)?;
     fs::rename(&beside, path)
+}
+
+/// Makes a directory, with those above it, that its owner alone may look into.
+pub fn private_directory(path: &Path) -> io::Result<()> {
+    match fs::DirBuilder::new().recursive(true).mode(0o700).create(path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        _ => fs::set_permissions(path, fs::Permissions::from_mode(0o700)),
+    }
 }
 
 /// Replaces a file that its owner alone may read; it is on disk when this returns.

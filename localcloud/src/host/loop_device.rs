@@ -2,6 +2,7 @@
 //! again whoever opened it.
 
 use std::{
+    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
     time::{Duration, Instant},
@@ -13,6 +14,9 @@ use super::{HostError, Result, command::Command};
 
 const POLL: Duration = Duration::from_millis(20);
 const LOOP_MAJOR: u32 = 7;
+const BLOCK: &str = "/sys/block";
+/// Whatever the size of a device's own sectors.
+const SECTOR_BYTES: u64 = 512;
 
 /// A loop device that shows a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,18 +30,82 @@ pub struct LoopDevice {
 #[must_use]
 pub fn find(file: &Path) -> Vec<LoopDevice> {
     let Ok(file) = fs::canonicalize(file) else { return Vec::new() };
-    let Ok(entries) = fs::read_dir("/sys/block") else { return Vec::new() };
+    let shown = shown().into_iter().filter(|(_, backing)| *backing == file);
+    shown
+        .map(|(name, _)| {
+            let autoclear = fs::read_to_string(Path::new(BLOCK).join(&name).join("loop/autoclear"));
+            let closing = autoclear.is_ok_and(|value| value.trim() == "1");
+            LoopDevice { path: Path::new("/dev").join(name), closing }
+        })
+        .collect()
+}
+
+/// Every loop device that shows a file, by its name, and the file.
+fn shown() -> Vec<(String, PathBuf)> {
+    let Ok(entries) = fs::read_dir(BLOCK) else { return Vec::new() };
     let mut found = Vec::new();
     for entry in entries.flatten() {
         let Ok(name) = entry.file_name().into_string() else { continue };
         if !name.starts_with("loop") {
             continue;
         }
-        let attribute = |attribute: &str| fs::read_to_string(entry.path().join("loop").join(attribute)).ok();
-        let Some(backing) = attribute("backing_file") else { continue };
-        if Path::new(backing.trim_end_matches('\n')) == file {
-            let closing = attribute("autoclear").is_some_and(|value| value.trim() == "1");
-            found.push(LoopDevice { path: Path::new("/dev").join(name), closing });
+        if let Ok(backing) = fs::read_to_string(entry.path().join("loop/backing_file")) {
+            found.push((name, PathBuf::from(backing.trim_end_matches('\n'))));
+        }
+    }
+    found
+}
+
+/// What was done with a device since it shows its file
+/// (<https://docs.kernel.org/block/stat.html>).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Statistics {
+    pub reads: u64,
+    pub read_bytes: u64,
+    pub read_millis: u64,
+    pub writes: u64,
+    pub written_bytes: u64,
+    pub write_millis: u64,
+    /// Time in which anything was under way.
+    pub busy_millis: u64,
+    /// Time, multiplied by the number of operations under way.
+    pub queued_millis: u64,
+}
+
+impl Statistics {
+    fn parse(text: &str) -> Option<Self> {
+        let fields: Vec<u64> = text.split_ascii_whitespace().map_while(|field| field.parse().ok()).collect();
+        let [reads, _, read_sectors, read_millis, writes, _, written_sectors, write_millis, _, busy, queued, ..] =
+            fields[..]
+        else {
+            return None;
+        };
+        Some(Self {
+            reads,
+            read_bytes: read_sectors * SECTOR_BYTES,
+            read_millis,
+            writes,
+            written_bytes: written_sectors * SECTOR_BYTES,
+            write_millis,
+            busy_millis: busy,
+            queued_millis: queued,
+        })
+    }
+}
+
+/// What was done so far with the devices that show files of this directory, by file name.
+#[must_use]
+pub fn statistics(directory: &Path) -> BTreeMap<String, Statistics> {
+    let Ok(directory) = fs::canonicalize(directory) else { return BTreeMap::new() };
+    let mut found = BTreeMap::new();
+    for (name, file) in shown() {
+        if file.parent() != Some(directory.as_path()) {
+            continue;
+        }
+        let statistics = fs::read_to_string(Path::new(BLOCK).join(name).join("stat"));
+        let statistics = statistics.ok().and_then(|text| Statistics::parse(&text));
+        if let (Some(statistics), Some(file)) = (statistics, file.file_name().and_then(|name| name.to_str())) {
+            found.insert(file.to_owned(), statistics);
         }
     }
     found
@@ -84,6 +152,23 @@ pub async fn close(file: &Path, limit: Duration) -> Result<()> {
     wait_until(file, limit, <[LoopDevice]>::is_empty).await
 }
 
+/// Tells the file's device, if it has one, that the file is larger now.
+pub async fn resize(file: &Path) -> Result<()> {
+    for device in find(file).into_iter().filter(|device| !device.closing) {
+        Command::new("losetup").arg("--set-capacity").arg(&device.path).run().await?;
+    }
+    Ok(())
+}
+
+/// Writes to the file what its device still holds in memory.
+pub fn flush(file: &Path) -> Result<()> {
+    for device in find(file) {
+        let flushed = fs::File::open(&device.path).and_then(|device| device.sync_all());
+        flushed.map_err(|error| HostError::new(format!("flushing {}", device.path.display()), error))?;
+    }
+    Ok(())
+}
+
 async fn wait_until(file: &Path, limit: Duration, reached: impl Fn(&[LoopDevice]) -> bool) -> Result<()> {
     let deadline = Instant::now() + limit;
     loop {
@@ -113,5 +198,28 @@ fn ensure_node(path: &Path) -> Result<()> {
     match rustix::fs::mknodat(rustix::fs::CWD, path, FileType::BlockDevice, Mode::from_raw_mode(0o660), device) {
         Ok(()) | Err(rustix::io::Errno::EXIST) => Ok(()),
         Err(error) => Err(HostError::new(doing(), error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kernels_line_is_read_with_and_without_its_newer_fields() {
+        let text = "  10 1 80 5 20 2 160 7 1 11 13 0 0 0 0 0 0\n";
+        let expected = Statistics {
+            reads: 10,
+            read_bytes: 40960,
+            read_millis: 5,
+            writes: 20,
+            written_bytes: 81920,
+            write_millis: 7,
+            busy_millis: 11,
+            queued_millis: 13,
+        };
+        assert_eq!(Statistics::parse(text), Some(expected));
+        assert_eq!(Statistics::parse("10 1 80 5 20 2 160 7 1 11 13\n"), Some(expected));
+        assert_eq!(Statistics::parse("10 1 80\n"), None);
     }
 }

@@ -1,8 +1,10 @@
 //! Network namespaces by name, as `ip netns` keeps them under `/run/netns`.
 
-use std::path::PathBuf;
+use std::{fs::File, os::fd::AsFd as _, path::PathBuf};
 
-use super::{Result, command::Command};
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+
+use super::{HostError, Result, command::Command};
 
 const DIRECTORY: &str = "/run/netns";
 
@@ -34,6 +36,23 @@ pub async fn delete(name: &str) -> Result<()> {
         Ok(_) => Ok(()),
         // A left-over file that is no mount: `ip` cannot unmount it.
         Err(error) => std::fs::remove_file(path(name)).map_err(|_| error),
+    }
+}
+
+/// Runs the body inside the namespace, in a thread that ends with it: no other thread is moved. It waits for the thread.
+pub fn within<T: Send>(name: &str, body: impl FnOnce() -> T + Send) -> Result<T> {
+    let doing = || format!("entering the network namespace {name}");
+    let namespace = File::open(path(name)).map_err(|error| HostError::new(doing(), error))?;
+    let entered = std::thread::scope(|scope| {
+        let thread = scope.spawn(|| {
+            move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))?;
+            Ok::<T, rustix::io::Errno>(body())
+        });
+        thread.join()
+    });
+    match entered {
+        Ok(outcome) => outcome.map_err(|error| HostError::new(doing(), error)),
+        Err(_) => Err(HostError::new(doing(), "the thread has panicked")),
     }
 }
 

@@ -111,15 +111,23 @@ impl PidFile {
 
 /// Starts a process that stays when we go, in a session of its own. Its output is appended to `log`; `pid_file` names it from now on.
 pub async fn spawn(command: Command, log: &Path, pid_file: &Path) -> Result<ProcessId> {
+    spawn_with_output(command, log, log, pid_file).await
+}
+
+/// As [`spawn`], with a file of its own for the standard output.
+pub async fn spawn_with_output(command: Command, output: &Path, log: &Path, pid_file: &Path) -> Result<ProcessId> {
     let said = format!("starting {command}");
     let failed = |error: std::io::Error| HostError::new(&said, error);
-    if let Some(parent) = log.parent() {
-        fs::create_dir_all(parent).map_err(failed)?;
-    }
-    let log = fs::File::options().create(true).append(true).open(log).map_err(failed)?;
+    let open = |path: &Path| {
+        if let Some(parent) = path.parent() {
+            fs::create_dir_all(parent)?;
+        }
+        fs::File::options().create(true).append(true).open(path)
+    };
+    let (output, log) = (open(output).map_err(failed)?, open(log).map_err(failed)?);
     // `setsid` becomes the command itself, so the pid is the command's own.
     let mut prepared = command.wrapped_by("setsid")?.prepare()?;
-    prepared.stdin(Stdio::null()).stdout(log.try_clone().map_err(failed)?).stderr(log);
+    prepared.stdin(Stdio::null()).stdout(output).stderr(log);
     // Dropping tokio's child does not kill the process; the runtime reaps it should it end before us.
     let child = prepared.spawn().map_err(failed)?;
     let started = child

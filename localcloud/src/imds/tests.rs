@@ -1,14 +1,21 @@
+use std::sync::atomic::{AtomicI64, Ordering};
+
 use axum::body::Body;
 use tower::ServiceExt as _;
 
 use super::*;
 use crate::model::{identity::Role, instance::InstanceState, tag::Tags};
 
+const TRUST: &str =
+    r#"{"Statement":{"Effect":"Allow","Principal":{"Service":"ec2.amazonaws.com"},"Action":"sts:AssumeRole"}}"#;
+
 struct World {
     _directory: tempfile::TempDir,
     router: Router,
     store: Arc<Store>,
     paths: Paths,
+    /// How far the world's clock is ahead.
+    ahead_secs: Arc<AtomicI64>,
 }
 
 fn instance(id: &str, address: [u8; 4]) -> Instance {
@@ -35,6 +42,7 @@ fn instance(id: &str, address: [u8; 4]) -> Instance {
         state_reason: None,
         reboot_requested: false,
         monitoring: false,
+        attributes: Default::default(),
         tags: Tags::from([("Name".to_owned(), "web 1".to_owned()), ("imagecrud:stack".to_owned(), "s".to_owned())]),
         trouble: None,
     }
@@ -69,16 +77,22 @@ fn world(instance: Instance) -> World {
                 name: "web".to_owned(),
                 id: "AROA1".to_owned(),
                 path: "/".to_owned(),
-                assume_role_policy: String::new(),
+                assume_role_policy: TRUST.to_owned(),
                 description: None,
                 created: Timestamp::now(),
                 inline_policies: std::collections::BTreeMap::new(),
+                attached_policies: Default::default(),
+                max_session_secs: Role::DEFAULT_SESSION_SECS,
                 tags: Tags::new(),
             });
             Ok::<_, StoreError>(())
         })
         .expect("commits");
-    World { router: router(Arc::clone(&store), paths.clone()), store, paths, _directory: directory }
+    let ahead_secs = Arc::<AtomicI64>::default();
+    let (ahead, begin) = (Arc::clone(&ahead_secs), Timestamp::now());
+    let clock = move || begin.plus_secs(ahead.load(Ordering::Relaxed));
+    let router = router_by(Arc::new(clock), Arc::clone(&store), paths.clone());
+    World { router, store, paths, ahead_secs, _directory: directory }
 }
 
 impl World {
@@ -204,4 +218,78 @@ async fn a_roles_credentials_are_known_to_s3_when_they_are_handed_out_and_stay_t
         world.ask(Method::GET, "/latest/meta-data/iam/security-credentials/other", &[]).await.0,
         StatusCode::NOT_FOUND
     );
+}
+
+#[tokio::test]
+async fn credentials_are_renewed_before_they_end_and_the_old_ones_last_to_their_end() {
+    let world = world(instance("i-1", [10, 77, 0, 11]));
+    let path = "/latest/meta-data/iam/security-credentials/web";
+    let document = async |seconds: i64| -> serde_json::Value {
+        world.ahead_secs.store(seconds, Ordering::Relaxed);
+        serde_json::from_str(&world.get(path).await).expect("JSON")
+    };
+    let first = document(0).await;
+    assert_eq!(document(5 * 3600 - 1).await, first);
+    let second = document(5 * 3600 + 1).await;
+    assert_ne!(second["AccessKeyId"], first["AccessKeyId"]);
+    assert_ne!(second["Token"], first["Token"]);
+    let time = |document: &serde_json::Value, field: &str| {
+        document[field].as_str().expect(field).parse::<jiff::Timestamp>().expect("a time").as_second()
+    };
+    assert_eq!(time(&first, "Expiration") - time(&first, "LastUpdated"), 6 * 3600);
+    assert!(time(&second, "Expiration") > time(&first, "Expiration"));
+    let file = std::fs::read_to_string(world.paths.s3_credentials()).expect("written");
+    for document in [&first, &second] {
+        assert!(file.contains(document["AccessKeyId"].as_str().expect("a key")), "S3 knows both");
+    }
+}
+
+#[tokio::test]
+async fn another_profile_is_another_role_and_none_is_no_role() {
+    let world = world(instance("i-1", [10, 77, 0, 11]));
+    let change = |profile: Option<&str>| {
+        let profile = profile.map(str::to_owned);
+        let changed = world.store.transact(|tx| {
+            Ok::<_, StoreError>(tx.update::<Instance>("i-1", |instance| instance.instance_profile = profile))
+        });
+        changed.expect("commits").expect("is there");
+    };
+    let first = world.get("/latest/meta-data/iam/security-credentials/web").await;
+    world
+        .store
+        .transact(|tx| {
+            let role = tx.get::<Role>("web").expect("is there");
+            tx.put(Role { name: "other".to_owned(), id: "AROA2".to_owned(), ..Role::clone(&role) });
+            let profile = tx.get::<InstanceProfile>("web-profile").expect("is there");
+            tx.put(InstanceProfile {
+                name: "other-profile".to_owned(),
+                role_name: Some("other".to_owned()),
+                ..InstanceProfile::clone(&profile)
+            });
+            Ok::<_, StoreError>(())
+        })
+        .expect("commits");
+    change(Some("other-profile"));
+    assert_eq!(world.get("/latest/meta-data/iam/security-credentials/").await, "other");
+    let other = world.get("/latest/meta-data/iam/security-credentials/other").await;
+    assert_ne!(other, first);
+    let (gone, _) = world.ask(Method::GET, "/latest/meta-data/iam/security-credentials/web", &[]).await;
+    assert_eq!(gone, StatusCode::NOT_FOUND);
+    change(None);
+    assert_eq!(world.ask(Method::GET, "/latest/meta-data/iam/", &[]).await.0, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn a_role_that_does_not_trust_instances_is_not_handed_out() {
+    let world = world(instance("i-1", [10, 77, 0, 11]));
+    let trust = TRUST.replace("ec2.amazonaws.com", "lambda.amazonaws.com");
+    world
+        .store
+        .transact(|tx| Ok::<_, StoreError>(tx.update::<Role>("web", |role| role.assume_role_policy = trust)))
+        .expect("commits")
+        .expect("is there");
+    let text = world.get("/latest/meta-data/iam/security-credentials/web").await;
+    let document: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    assert_eq!(document["Code"].as_str(), Some("AssumeRoleUnauthorizedAccess"));
+    assert!(document["AccessKeyId"].is_null());
 }

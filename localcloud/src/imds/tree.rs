@@ -8,6 +8,7 @@ use serde_json::json;
 use crate::{
     api::ec2::instances::item::private_dns_name,
     model::{
+        auto_scaling::Lifecycle,
         identity::{Credential, InstanceProfile},
         instance::Instance,
         key_pair::KeyPair,
@@ -26,6 +27,8 @@ pub(super) struct Facts {
     pub(super) profile: Option<Arc<InstanceProfile>>,
     pub(super) security_groups: Vec<Arc<SecurityGroup>>,
     pub(super) volumes: Vec<Arc<Volume>>,
+    /// How it stands in its Auto Scaling group.
+    pub(super) lifecycle: Option<Lifecycle>,
 }
 
 pub(super) enum Node {
@@ -117,6 +120,10 @@ fn meta_data(facts: &Facts) -> Node {
         let key = directory([("openssh-key", Node::leaf(format!("{}\n", key_pair.public_key.trim_end())))]);
         let label = format!("0{NAMED}{}", key_pair.name);
         entries.insert("public-keys".to_owned(), Node::Directory(BTreeMap::from([(label, key)])));
+    }
+    if let Some(lifecycle) = facts.lifecycle {
+        let state = directory([("target-lifecycle-state", Node::leaf(lifecycle.target()))]);
+        entries.insert("autoscaling".to_owned(), state);
     }
     if let Some(profile) = &facts.profile {
         entries.insert("iam".to_owned(), iam(facts, profile));
@@ -211,6 +218,15 @@ pub(super) fn credentials_document(credential: &Credential) -> String {
         "SecretAccessKey": credential.secret_key,
         "Token": credential.session_token,
         "Expiration": credential.expires.map(to_the_second),
+    }))
+}
+
+/// In place of credentials, when the role does not trust instances.
+pub(super) fn refusal_document(role: &str, now: Timestamp) -> String {
+    pretty(&json!({
+        "Code": "AssumeRoleUnauthorizedAccess",
+        "Message": format!("EC2 cannot assume the role {role}. Please see documentation at https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_iam-ec2.html#troubleshoot_iam-ec2_errors-info-doc."),
+        "LastUpdated": to_the_second(now),
     }))
 }
 

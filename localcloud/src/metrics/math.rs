@@ -18,7 +18,7 @@ use std::collections::BTreeMap;
 use super::{Metric, Metrics, statistic::Statistic};
 use crate::model::time::Timestamp;
 use parser::Expression;
-use value::{Line, Value};
+use value::{Line, Span, Value};
 
 /// One thing that is asked for.
 #[derive(Debug, Clone, PartialEq)]
@@ -67,6 +67,9 @@ pub struct MathError {
 /// For expressions that read no metric and name no period.
 const DEFAULT_PERIOD_SECS: u32 = 60;
 
+/// All that is computed for one request together holds so many points at most.
+const MOST_POINTS: usize = 5_000_000;
+
 /// The series that the queries come to between `start` and `end`, in the order of the queries. Periods lie on multiples of
 /// their length, so the first one may begin before `start`; it holds all of its data.
 ///
@@ -77,7 +80,23 @@ pub fn evaluate(
     queries: &[Query],
     (start, end): (Timestamp, Timestamp),
 ) -> Result<Vec<Series>, MathError> {
-    let mut evaluation = Evaluation { metrics, queries, range: (start, end), known: BTreeMap::new() };
+    evaluate_span(metrics, queries, Span { start, end, origin: Timestamp::from_millis(0) })
+}
+
+/// As [`evaluate`], with periods of which the first begins at `start`, as GetMetricData has it.
+///
+/// # Errors
+/// As [`evaluate`].
+pub fn evaluate_from(
+    metrics: &Metrics,
+    queries: &[Query],
+    (start, end): (Timestamp, Timestamp),
+) -> Result<Vec<Series>, MathError> {
+    evaluate_span(metrics, queries, Span { start, end, origin: start })
+}
+
+fn evaluate_span(metrics: &Metrics, queries: &[Query], span: Span) -> Result<Vec<Series>, MathError> {
+    let mut evaluation = Evaluation { metrics, queries, span, known: BTreeMap::new(), points: 0 };
     let mut answer = Vec::new();
     for query in queries.iter().filter(|query| query.return_data) {
         let value = evaluation.query(query)?;
@@ -88,7 +107,7 @@ pub fn evaluate(
             }
             // A number is a level line, as AWS draws it.
             Value::Number(number) => {
-                let level = Line::level(number, (start, end), evaluation.period_of(query));
+                let level = Line::level(number, span, evaluation.period_of(query));
                 vec![Line { label: query.label.clone(), ..level }]
             }
             Value::Text(_) => {
@@ -111,9 +130,10 @@ pub fn evaluate(
 /// # Errors
 /// As [`evaluate`].
 pub fn check(queries: &[Query]) -> Result<(), MathError> {
-    let zero = Timestamp::from_seconds(0.0);
-    let mut evaluation =
-        Evaluation { metrics: &Metrics::default(), queries, range: (zero, zero), known: BTreeMap::new() };
+    let zero = Timestamp::from_millis(0);
+    let span = Span { start: zero, end: zero, origin: zero };
+    let metrics = Metrics::default();
+    let mut evaluation = Evaluation { metrics: &metrics, queries, span, known: BTreeMap::new(), points: 0 };
     queries.iter().try_for_each(|query| evaluation.query(query).map(|_| ()))
 }
 
@@ -125,9 +145,11 @@ fn joined_label(query: &Query, line: &str) -> String {
 struct Evaluation<'a> {
     metrics: &'a Metrics,
     queries: &'a [Query],
-    range: (Timestamp, Timestamp),
+    span: Span,
     /// What the queries seen so far came to; `None` while one is being computed.
     known: BTreeMap<&'a str, Option<Value>>,
+    /// Of all that is known.
+    points: usize,
 }
 
 impl<'a> Evaluation<'a> {
@@ -148,6 +170,10 @@ impl<'a> Evaluation<'a> {
                 self.expression(query, &expression)?
             }
         };
+        self.points += value.points();
+        if self.points > MOST_POINTS {
+            return Err(wrong(format!("the request comes to more than {MOST_POINTS} datapoints")));
+        }
         self.known.insert(&query.id, Some(value.clone()));
         Ok(value)
     }
@@ -160,8 +186,8 @@ impl<'a> Evaluation<'a> {
         unit: Option<&str>,
         period_secs: u32,
     ) -> Line {
-        let range = (self.range.0.floor_to(period_secs), self.range.1);
-        let points = self.metrics.datapoints(metric, unit, range, period_secs);
+        let range = (self.span.first(period_secs), self.span.end);
+        let points = self.metrics.datapoints_from(metric, unit, range, period_secs, self.span.origin);
         let points = points.iter().filter_map(|point| Some((point.time, statistic.of(&point.values)?))).collect();
         Line { label: query.label.clone(), period_secs, points }
     }
@@ -215,7 +241,7 @@ impl<'a> Evaluation<'a> {
                 argument => self.expression(query, argument)?,
             });
         }
-        functions::call(name, values, self.range, period_secs).map_err(wrong)
+        functions::call(name, values, self.span, period_secs).map_err(wrong)
     }
 
     /// `METRICS()`, `METRICS("part of an id")`: the metrics of the request, not its expressions.

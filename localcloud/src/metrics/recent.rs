@@ -31,7 +31,9 @@ pub(super) struct Series {
 
 #[derive(Default)]
 pub(super) struct Recent {
-    ids: BTreeMap<Arc<Metric>, Vec<u64>>,
+    ids: HashMap<Arc<Metric>, Vec<u64>>,
+    /// The same metrics, for listings.
+    order: BTreeSet<Arc<Metric>>,
     series: HashMap<u64, Series>,
     next_id: u64,
     /// Windows that some series has in memory.
@@ -101,6 +103,7 @@ impl Recent {
     fn add(&mut self, id: u64, metric: Metric, unit: String, last: i64) {
         let metric = Arc::new(metric);
         self.ids.entry(Arc::clone(&metric)).or_default().push(id);
+        self.order.insert(Arc::clone(&metric));
         let series = Series { metric, unit, last, chunks: BTreeMap::new(), leaving: Vec::new() };
         self.series.insert(id, series);
     }
@@ -158,14 +161,12 @@ impl Recent {
     pub(super) fn list(&self, namespace: Option<&str>, name: Option<&str>, since: i64) -> Vec<Arc<Metric>> {
         let first =
             Metric::new(namespace.unwrap_or_default(), name.filter(|_| namespace.is_some()).unwrap_or_default(), &[]);
-        let from = self.ids.range::<Metric, _>((Bound::Included(&first), Bound::Unbounded));
-        let in_namespace = from.take_while(|(metric, _)| namespace.is_none_or(|known| known == metric.namespace));
-        let last = |id: &u64| self.series.get(id).map_or(i64::MIN, |series| series.last);
-        in_namespace
-            .take_while(|(metric, _)| namespace.is_none() || name.is_none_or(|known| *known >= *metric.name))
-            .filter(|(metric, _)| name.is_none_or(|known| known == metric.name))
-            .filter(|(_, ids)| ids.iter().any(|id| last(id) >= since))
-            .map(|(metric, _)| Arc::clone(metric))
+        let from = self.order.range::<Metric, _>((Bound::Included(&first), Bound::Unbounded));
+        from.take_while(|metric| namespace.is_none_or(|known| known == metric.namespace))
+            .take_while(|metric| namespace.is_none() || name.is_none_or(|known| *known >= *metric.name))
+            .filter(|metric| name.is_none_or(|known| known == metric.name))
+            .filter(|metric| self.of(metric).any(|(_, series)| series.last >= since))
+            .map(Arc::clone)
             .collect()
     }
 
@@ -247,6 +248,7 @@ impl Recent {
                 ids.retain(|known| known != id);
                 if ids.is_empty() {
                     self.ids.remove(&series.metric);
+                    self.order.remove(&series.metric);
                 }
             }
         }

@@ -1,6 +1,10 @@
 //! What a period's samples come to: average, sum, percentile.
 
+/// Statistics of a part of the values.
+mod trimmed;
+
 use super::StatisticSet;
+pub use trimmed::Trimmed;
 
 /// <https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/Statistics-definitions.html>
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -12,6 +16,8 @@ pub enum Statistic {
     Maximum,
     /// 0 to 100.
     Percentile(f64),
+    /// `tm99`, `PR(:300)`
+    Trimmed(Trimmed),
 }
 
 impl Statistic {
@@ -24,10 +30,10 @@ impl Statistic {
             "Sum" => Some(Self::Sum),
             "Minimum" => Some(Self::Minimum),
             "Maximum" => Some(Self::Maximum),
-            _ => {
-                let percentile = text.strip_prefix('p')?.parse().ok()?;
-                (0.0..=100.0).contains(&percentile).then_some(Self::Percentile(percentile))
-            }
+            _ => match text.strip_prefix('p') {
+                Some(number) => percent(number).map(Self::Percentile),
+                None => Trimmed::parse(text).map(Self::Trimmed),
+            },
         }
     }
 
@@ -40,20 +46,35 @@ impl Statistic {
             Self::Sum => Some(set.sum),
             Self::Minimum => Some(set.minimum),
             Self::Maximum => Some(set.maximum),
-            Self::Percentile(percentile) => percentile_of(set, percentile),
+            Self::Percentile(percentile) => percentile_of(&sorted(set)?, percentile),
+            Self::Trimmed(trimmed) => trimmed.of(&sorted(set)?),
         }
     }
 }
 
-/// The least value that is not below the given share of all values (nearest rank). There is none where not all values are
-/// known, or one is negative
+/// Digits and a point: no `1e1`, no `+5`, no `nan`.
+fn number(text: &str) -> Option<f64> {
+    let plain = text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+    text.parse().ok().filter(|_| plain)
+}
+
+fn percent(text: &str) -> Option<f64> {
+    number(text).filter(|number| (0.0..=100.0).contains(number))
+}
+
+/// The values in rising order. There are none where not all values are known, or one is negative
 /// (<https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_GetMetricStatistics.html>).
-fn percentile_of(set: &StatisticSet, percentile: f64) -> Option<f64> {
+fn sorted(set: &StatisticSet) -> Option<Vec<(f64, f64)>> {
     if set.minimum < 0.0 || !set.has_all_values() {
         return None;
     }
     let mut sorted = set.values.clone();
     sorted.sort_by(|left, right| left.0.total_cmp(&right.0));
+    Some(sorted)
+}
+
+/// The least value that is not below the given share of all values (nearest rank).
+fn percentile_of(sorted: &[(f64, f64)], percentile: f64) -> Option<f64> {
     let total: f64 = sorted.iter().map(|(_, count)| count).sum();
     let rank = (percentile / 100.0 * total).max(f64::MIN_POSITIVE);
     let mut seen = 0.0;

@@ -1,13 +1,33 @@
-//! AutoScaling groups, launch configurations, policies and activities.
+//! AutoScaling groups, launch configurations and activities.
 
-use std::collections::BTreeMap;
+/// Lifecycle hooks, and the actions of theirs that members wait for.
+pub mod hook;
+/// Scaling policies.
+pub mod policy;
+/// When a schedule recurs.
+pub mod recurrence;
+/// Instance refreshes.
+pub mod refresh;
+/// Scheduled actions.
+pub mod schedule;
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+pub use self::policy::ScalingPolicy;
+use self::{
+    hook::{LifecycleAction, LifecycleHook, Transition},
+    refresh::InstanceRefresh,
+    schedule::ScheduledAction,
+};
 use crate::{
     model::{launch_template::LaunchData, time::Timestamp},
     store::Record,
 };
+
+/// Tells an instance's group, on AWS as here.
+pub const GROUP_TAG: &str = "aws:autoscaling:groupName";
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct AutoScalingGroup {
@@ -32,6 +52,9 @@ pub struct AutoScalingGroup {
     /// DeleteAutoScalingGroup was called: its members go, then it goes.
     #[serde(default)]
     pub deleting: bool,
+    /// Names of the metrics that are collected of it.
+    #[serde(default)]
+    pub enabled_metrics: BTreeSet<String>,
     /// Why its last launch failed, and when it is tried again.
     #[serde(default)]
     pub launch_trouble: Option<(String, Timestamp)>,
@@ -47,6 +70,22 @@ pub struct AutoScalingGroup {
     /// Suspended processes, and why.
     #[serde(default)]
     pub suspended: BTreeMap<String, String>,
+    /// How long a new member takes until it does its full work.
+    #[serde(default)]
+    pub default_warmup_secs: Option<u32>,
+    /// Members are replaced when they have been in service for so long.
+    #[serde(default)]
+    pub max_lifetime_secs: Option<u32>,
+    /// Reserved by AWS: kept and told.
+    #[serde(default)]
+    pub context: Option<String>,
+    #[serde(default)]
+    pub hooks: Vec<LifecycleHook>,
+    #[serde(default)]
+    pub schedule: Vec<ScheduledAction>,
+    /// Oldest first; the last one may be under way.
+    #[serde(default)]
+    pub refreshes: Vec<InstanceRefresh>,
 }
 
 /// What changed the desired capacity: the first sentence of the activities that follow.
@@ -63,6 +102,8 @@ pub enum LaunchSource {
     Configuration(String),
     /// Id, and version: a number, `$Latest` or `$Default`.
     Template { id: String, version: String },
+    /// The member was attached, not launched by the group.
+    Elsewhere,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -88,14 +129,108 @@ pub struct Member {
     /// The activity that launches or terminates it.
     #[serde(default)]
     pub activity_id: Option<String>,
+    /// That activity was caused by a simple policy, whose cooldown begins at its end.
+    #[serde(default)]
+    pub holds_cooldown: bool,
+    /// What it waits for in `PendingWait` and `TerminatingWait`.
+    #[serde(default)]
+    pub lifecycle_actions: Vec<LifecycleAction>,
 }
 
 /// <https://docs.aws.amazon.com/autoscaling/ec2/userguide/ec2-auto-scaling-lifecycle.html>
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Lifecycle {
     Pending,
+    PendingWait,
+    PendingProceed,
     InService,
+    EnteringStandby,
+    Standby,
+    Detaching,
     Terminating,
+    TerminatingWait,
+    TerminatingProceed,
+}
+
+impl Lifecycle {
+    /// As answers have it.
+    #[must_use]
+    pub fn wire(self) -> &'static str {
+        match self {
+            Self::Pending => "Pending",
+            Self::PendingWait => "Pending:Wait",
+            Self::PendingProceed => "Pending:Proceed",
+            Self::InService => "InService",
+            Self::EnteringStandby => "EnteringStandby",
+            Self::Standby => "Standby",
+            Self::Detaching => "Detaching",
+            Self::Terminating => "Terminating",
+            Self::TerminatingWait => "Terminating:Wait",
+            Self::TerminatingProceed => "Terminating:Proceed",
+        }
+    }
+
+    /// Where a member is heading, as its metadata service tells it
+    /// (<https://docs.aws.amazon.com/autoscaling/ec2/userguide/retrieving-target-lifecycle-state-through-imds.html>).
+    #[must_use]
+    pub fn target(self) -> &'static str {
+        match self {
+            _ if self.is_pending() => "InService",
+            _ if self.is_terminating() => "Terminated",
+            Self::EnteringStandby | Self::Standby => "Standby",
+            Self::Detaching => "Detached",
+            _ => "InService",
+        }
+    }
+
+    /// On its way into service.
+    #[must_use]
+    pub fn is_pending(self) -> bool {
+        matches!(self, Self::Pending | Self::PendingWait | Self::PendingProceed)
+    }
+
+    /// On its way to its end.
+    #[must_use]
+    pub fn is_terminating(self) -> bool {
+        matches!(self, Self::Terminating | Self::TerminatingWait | Self::TerminatingProceed)
+    }
+
+    /// Launching or in service.
+    #[must_use]
+    pub fn is_capacity(self) -> bool {
+        self.is_pending() || self == Self::InService
+    }
+}
+
+impl Member {
+    /// One that is to come into service, by an activity of this id.
+    #[must_use]
+    pub fn joining(instance_id: String, launched_from: LaunchSource, activity_id: &str, now: Timestamp) -> Self {
+        Self {
+            instance_id,
+            lifecycle: Lifecycle::Pending,
+            healthy: true,
+            protected_from_scale_in: false,
+            launched_from,
+            joined: now,
+            in_service_since: None,
+            activity_id: Some(activity_id.to_owned()),
+            holds_cooldown: false,
+            lifecycle_actions: Vec::new(),
+        }
+    }
+
+    /// When it will do its full work, if it takes so long from coming into service; `None` before that.
+    #[must_use]
+    pub fn warm_at(&self, warmup_secs: u32) -> Option<Timestamp> {
+        (self.lifecycle == Lifecycle::InService)
+            .then(|| self.in_service_since.unwrap_or(self.joined).plus_secs(warmup_secs.into()))
+    }
+
+    #[must_use]
+    pub fn is_warm(&self, warmup_secs: u32, now: Timestamp) -> bool {
+        self.warm_at(warmup_secs).is_some_and(|warm| warm <= now)
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -104,20 +239,6 @@ pub struct LaunchConfiguration {
     pub arn: String,
     pub created: Timestamp,
     pub data: LaunchData,
-}
-
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct ScalingPolicy {
-    pub group_name: String,
-    pub name: String,
-    pub arn: String,
-    /// `SimpleScaling`
-    pub policy_type: String,
-    /// `ChangeInCapacity`, `ExactCapacity`, `PercentChangeInCapacity`
-    pub adjustment_type: String,
-    pub scaling_adjustment: i32,
-    pub min_adjustment_magnitude: Option<u32>,
-    pub cooldown_secs: Option<u32>,
 }
 
 /// One thing that a group did, in AWS's words.
@@ -140,9 +261,35 @@ pub struct Activity {
 }
 
 impl AutoScalingGroup {
+    /// An instance's id.
+    pub const BY_MEMBER: &'static str = "member";
+    pub const BY_LOAD_BALANCER: &'static str = "load-balancer";
+
     /// Those that count as capacity: launching or in service.
     pub fn capacity(&self) -> impl Iterator<Item = &Member> {
-        self.members.iter().filter(|member| member.lifecycle != Lifecycle::Terminating)
+        self.members.iter().filter(|member| member.lifecycle.is_capacity())
+    }
+
+    /// Whether members stop on this way until hooks let them go on.
+    #[must_use]
+    pub fn has_hook(&self, transition: Transition) -> bool {
+        self.hooks.iter().any(|hook| hook.transition == transition)
+    }
+
+    /// The instance refresh that is under way.
+    #[must_use]
+    pub fn active_refresh(&self) -> Option<&InstanceRefresh> {
+        self.refreshes.last().filter(|refresh| refresh.status.is_active())
+    }
+
+    pub fn active_refresh_mut(&mut self) -> Option<&mut InstanceRefresh> {
+        self.refreshes.last_mut().filter(|refresh| refresh.status.is_active())
+    }
+
+    /// What instances are launched from now: a refresh may be bringing the group something else than it names.
+    #[must_use]
+    pub fn launches_from(&self) -> &LaunchSource {
+        self.active_refresh().and_then(InstanceRefresh::brings).unwrap_or(&self.launch_source)
     }
 
     #[must_use]
@@ -161,6 +308,11 @@ impl Record for AutoScalingGroup {
     fn key(&self) -> String {
         self.name.clone()
     }
+
+    fn indexed(&self) -> Vec<(&'static str, String)> {
+        let members = self.members.iter().map(|member| (Self::BY_MEMBER, member.instance_id.clone()));
+        members.chain(self.load_balancer_names.iter().map(|name| (Self::BY_LOAD_BALANCER, name.clone()))).collect()
+    }
 }
 
 impl Record for LaunchConfiguration {
@@ -171,18 +323,11 @@ impl Record for LaunchConfiguration {
     }
 }
 
-impl Record for ScalingPolicy {
-    const KIND: &'static str = "scaling-policy";
-
-    fn key(&self) -> String {
-        Self::key_of(&self.group_name, &self.name)
-    }
-}
-
-impl ScalingPolicy {
+impl Activity {
+    /// What the keys of a group's activities begin with.
     #[must_use]
-    pub fn key_of(group_name: &str, name: &str) -> String {
-        format!("{group_name}/{name}")
+    pub fn keys_of(group_name: &str) -> String {
+        format!("{group_name}/")
     }
 }
 
@@ -191,6 +336,6 @@ impl Record for Activity {
 
     /// Sorts by group, then by time.
     fn key(&self) -> String {
-        format!("{}/{:016}/{}", self.group_name, self.start.millis(), self.id)
+        format!("{}{:016}/{}", Self::keys_of(&self.group_name), self.start.millis(), self.id)
     }
 }

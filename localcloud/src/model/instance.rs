@@ -5,7 +5,7 @@
 //!    └────────┴───────────┴─────────┴──→ shutting-down → terminated → (forgotten after an hour)
 //! ```
 
-use std::net::Ipv4Addr;
+use std::{net::Ipv4Addr, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -57,10 +57,28 @@ pub struct Instance {
     #[serde(default)]
     pub monitoring: bool,
     #[serde(default)]
+    pub attributes: InstanceAttributes,
+    #[serde(default)]
     pub tags: Tags,
     /// Why its last step is being tried again.
     #[serde(default)]
     pub trouble: Option<String>,
+}
+
+/// What most instances leave as it is.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct InstanceAttributes {
+    /// The tree that it boots from: its image may be deregistered meanwhile.
+    pub image_root: Option<PathBuf>,
+    /// TerminateInstances is refused.
+    pub disable_api_termination: bool,
+    /// StopInstances is refused.
+    pub disable_api_stop: bool,
+    pub source_dest_check_off: bool,
+    pub ebs_optimized: bool,
+    /// `iip-assoc-…`, and since when the instance has its profile.
+    pub profile_association: Option<(String, Timestamp)>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -101,4 +119,12 @@ impl Record for Instance {
     fn key(&self) -> String {
         self.id.clone()
     }
+
+    fn indexed(&self) -> Vec<(&'static str, String)> {
+        self.client_token.iter().map(|token| (Self::BY_CLIENT_TOKEN, token.clone())).collect()
+    }
+}
+
+impl Instance {
+    pub const BY_CLIENT_TOKEN: &'static str = "client-token";
 }

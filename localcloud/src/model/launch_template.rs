@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    model::{tag::Tags, time::Timestamp},
+    model::{block_device::BlockDevice, tag::Tags, time::Timestamp},
     store::Record,
 };
 
@@ -46,6 +46,15 @@ pub struct LaunchData {
     pub metadata_tokens_required: bool,
     pub shutdown_terminates: bool,
     pub monitoring: bool,
+    /// Over those of the image.
+    #[serde(default)]
+    pub block_devices: Vec<BlockDevice>,
+    #[serde(default)]
+    pub disable_api_termination: bool,
+    #[serde(default)]
+    pub disable_api_stop: bool,
+    #[serde(default)]
+    pub ebs_optimized: bool,
     /// By resource type: `instance`, `volume`.
     #[serde(default)]
     pub tag_specifications: BTreeMap<String, Tags>,

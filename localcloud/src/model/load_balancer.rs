@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, net::Ipv4Addr};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    model::{tag::Tags, time::Timestamp},
+    model::{balancer_policy::Policies, tag::Tags, time::Timestamp},
     store::Record,
 };
 
@@ -28,6 +28,12 @@ pub struct LoadBalancer {
     pub idle_timeout_secs: u32,
     pub cross_zone: bool,
     #[serde(default)]
+    pub policies: Policies,
+    #[serde(default)]
+    pub access_log: AccessLog,
+    #[serde(default)]
+    pub desync_mitigation: DesyncMitigation,
+    #[serde(default)]
     pub tags: Tags,
     /// Why the proxy does not serve it, such as a port that another program holds.
     #[serde(default)]
@@ -36,11 +42,73 @@ pub struct LoadBalancer {
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Listener {
-    /// `HTTP`, `TCP` (`HTTPS` and `SSL` are refused as long as the cloud has no certificates).
+    /// `HTTP`, `HTTPS`, `TCP`, `SSL`
     pub protocol: String,
     pub load_balancer_port: u16,
     pub instance_protocol: String,
     pub instance_port: u16,
+    /// The server certificate's ARN, for `HTTPS` and `SSL`.
+    #[serde(default)]
+    pub certificate_id: Option<String>,
+    #[serde(default)]
+    pub policy_names: Vec<String>,
+}
+
+impl Listener {
+    #[must_use]
+    pub fn is_encrypted(&self) -> bool {
+        is_encrypted(&self.protocol)
+    }
+
+    #[must_use]
+    pub fn is_http(&self) -> bool {
+        is_http(&self.protocol)
+    }
+
+    /// Whether both were asked for in the same words; policies come later.
+    #[must_use]
+    pub fn is_like(&self, other: &Self) -> bool {
+        Self { policy_names: Vec::new(), ..self.clone() } == Self { policy_names: Vec::new(), ..other.clone() }
+    }
+}
+
+/// Whether this protocol has TLS below.
+#[must_use]
+pub fn is_encrypted(protocol: &str) -> bool {
+    matches!(protocol, "HTTPS" | "SSL")
+}
+
+/// Whether the balancer looks into requests of this protocol.
+#[must_use]
+pub fn is_http(protocol: &str) -> bool {
+    matches!(protocol, "HTTP" | "HTTPS")
+}
+
+/// Where each request is written down.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccessLog {
+    pub enabled: bool,
+    pub bucket: Option<String>,
+    pub prefix: Option<String>,
+    pub emit_interval_mins: u32,
+    /// The object by which the bucket is tried is still to be written.
+    pub test_file_due: bool,
+}
+
+impl Default for AccessLog {
+    fn default() -> Self {
+        Self { enabled: false, bucket: None, prefix: None, emit_interval_mins: 60, test_file_due: false }
+    }
+}
+
+/// What becomes of requests that servers could read differently.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DesyncMitigation {
+    Monitor,
+    #[default]
+    Defensive,
+    Strictest,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -20,6 +20,15 @@ pub struct Site {
     pub public_subnet: (u8, u8),
     /// Port of the API, on 127.0.0.1 and on the gateway.
     pub port: u16,
+    /// How many instances there may be at once; a machine has only so much memory.
+    #[serde(default = "default_instance_limit")]
+    pub instance_limit: u32,
+}
+
+pub const DEFAULT_INSTANCE_LIMIT: u32 = 40;
+
+fn default_instance_limit() -> u32 {
+    DEFAULT_INSTANCE_LIMIT
 }
 
 impl Record for Site {
@@ -46,6 +55,7 @@ impl Site {
             subnet,
             public_subnet,
             port,
+            instance_limit: DEFAULT_INSTANCE_LIMIT,
         }
     }
 

@@ -38,20 +38,26 @@ impl Timestamp {
 
     #[must_use]
     pub fn plus_secs(self, seconds: i64) -> Self {
-        Self(self.0 + seconds * 1000)
+        Self(self.0.saturating_add(seconds.saturating_mul(1000)))
     }
 
     /// The begin of the period that it lies in: a multiple of the period's length since the epoch.
     #[must_use]
     pub fn floor_to(self, period_secs: u32) -> Self {
         let period_millis = i64::from(period_secs.max(1)) * 1000;
-        Self(self.0.div_euclid(period_millis) * period_millis)
+        Self(self.0.div_euclid(period_millis).saturating_mul(period_millis))
     }
 
     /// Seconds that have gone by since; negative for a time to come.
     #[must_use]
     pub fn age_secs(self, now: Self) -> f64 {
         now.seconds() - self.seconds()
+    }
+}
+
+impl From<jiff::Timestamp> for Timestamp {
+    fn from(time: jiff::Timestamp) -> Self {
+        Self(time.as_millisecond())
     }
 }
 

@@ -22,6 +22,14 @@ pub struct Volume {
     pub state: VolumeState,
     pub created: Timestamp,
     pub attachment: Option<Attachment>,
+    /// Of which it was made.
+    #[serde(default)]
+    pub snapshot_id: Option<String>,
+    /// The last one, under way or done.
+    #[serde(default)]
+    pub modification: Option<Modification>,
+    #[serde(default)]
+    pub auto_enable_io: bool,
     #[serde(default)]
     pub client_token: Option<String>,
     #[serde(default)]
@@ -29,6 +37,16 @@ pub struct Volume {
     /// Why it is in the state `error`, or why its last step is being tried again.
     #[serde(default)]
     pub trouble: Option<String>,
+}
+
+/// What ModifyVolume asked for. The volume's own fields say the target already.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Modification {
+    pub original_size_gib: u32,
+    pub original_type: String,
+    pub started: Timestamp,
+    /// `None` while it is under way.
+    pub ended: Option<Timestamp>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -68,4 +86,13 @@ impl Record for Volume {
     fn key(&self) -> String {
         self.id.clone()
     }
+
+    fn indexed(&self) -> Vec<(&'static str, String)> {
+        self.attachment.iter().map(|attachment| (Self::BY_INSTANCE, attachment.instance_id.clone())).collect()
+    }
+}
+
+impl Volume {
+    /// The instance that it is attached to.
+    pub const BY_INSTANCE: &'static str = "instance";
 }

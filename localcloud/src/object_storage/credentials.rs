@@ -1,4 +1,4 @@
-//! Who may: access keys from a file that the daemon replaces whenever a key comes or goes. It is looked at with every
+//! Who signs: access keys, and whose they are, from a file that the daemon replaces whenever a key comes or goes. It is looked at with every
 //! request, so that a key is known the moment its file is there.
 
 use std::{
@@ -10,12 +10,14 @@ use std::{
 
 use s3s::{
     S3Error, S3ErrorCode, S3Result,
-    access::{S3Access, S3AccessContext},
     auth::{S3Auth, SecretKey},
 };
 use serde::{Deserialize, Serialize};
 
-use crate::wire::sigv4::{self, AuthError, Secret};
+use crate::{
+    policy::{Identity, identity::Documents},
+    wire::sigv4::Secret,
+};
 
 /// The file's content.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,12 +34,19 @@ pub struct S3Credential {
     pub session_token: Option<String>,
     #[serde(default)]
     pub expires_at_epoch_secs: Option<i64>,
-    pub account_id: String,
-    pub principal_arn: String,
+    /// Whose it is, and what their policies say.
+    pub identity: Identity,
+}
+
+/// A key as it was read, with the policies of its owner.
+#[derive(Debug)]
+pub(super) struct Key {
+    pub(super) credential: S3Credential,
+    pub(super) documents: Documents,
 }
 
 impl S3Credential {
-    fn secret(&self) -> Secret {
+    pub(super) fn secret(&self) -> Secret {
         Secret {
             secret_key: self.secret_key.clone(),
             session_token: self.session_token.clone(),
@@ -49,7 +58,7 @@ impl S3Credential {
 /// Which version of the file was read: a replaced file has another inode.
 type Stamp = (u64, i64, i64, u64);
 
-type ByAccessKey = BTreeMap<String, S3Credential>;
+type ByAccessKey = BTreeMap<String, Arc<Key>>;
 
 /// The keys of the file as it is now.
 pub(super) struct Keys {
@@ -63,7 +72,7 @@ impl Keys {
         Self { file, read: Mutex::default() }
     }
 
-    pub(super) fn find(&self, access_key: &str) -> Option<S3Credential> {
+    pub(super) fn find(&self, access_key: &str) -> Option<Arc<Key>> {
         self.current().get(access_key).cloned()
     }
 
@@ -89,7 +98,11 @@ impl Keys {
             Err(error) => return Err(error),
         };
         let file: S3Credentials = serde_json::from_slice(&text).map_err(std::io::Error::other)?;
-        Ok(file.credentials.into_iter().map(|credential| (credential.access_key.clone(), credential)).collect())
+        let key = |credential: S3Credential| {
+            let documents = credential.identity.read();
+            (credential.access_key.clone(), Arc::new(Key { credential, documents }))
+        };
+        Ok(file.credentials.into_iter().map(key).collect())
     }
 }
 
@@ -100,46 +113,12 @@ pub(super) struct Auth(pub(super) Arc<Keys>);
 impl S3Auth for Auth {
     async fn get_secret_key(&self, access_key: &str) -> S3Result<SecretKey> {
         match self.0.find(access_key) {
-            Some(credential) => Ok(SecretKey::from(credential.secret_key)),
+            Some(key) => Ok(SecretKey::from(key.credential.secret_key.clone())),
             None => Err(S3Error::with_message(
                 S3ErrorCode::InvalidAccessKeyId,
                 "The AWS Access Key Id you provided does not exist in our records.",
             )),
         }
-    }
-}
-
-/// Private buckets: whoever has a key of the account and, where the key is temporary, its token.
-pub(super) struct Access(pub(super) Arc<Keys>);
-
-#[async_trait::async_trait]
-impl S3Access for Access {
-    async fn check(&self, context: &mut S3AccessContext<'_>) -> S3Result<()> {
-        let credential = context.credentials().and_then(|credentials| self.0.find(&credentials.access_key));
-        let Some(credential) = credential else {
-            return Err(S3Error::with_message(
-                S3ErrorCode::AccessDenied,
-                "Anonymous access is not allowed: the request must be signed.",
-            ));
-        };
-        let header =
-            context.headers().get("x-amz-security-token").and_then(|value| value.to_str().ok()).map(str::to_owned);
-        let token = header.or_else(|| {
-            sigv4::parse_query(context.uri().query().unwrap_or_default())
-                .into_iter()
-                .find(|(name, _)| name.eq_ignore_ascii_case("x-amz-security-token"))
-                .map(|(_, value)| value)
-        });
-        let now = jiff::Timestamp::now().as_second();
-        sigv4::check_session(token.as_deref(), &credential.secret(), now).map_err(|error| match error {
-            AuthError::TokenExpired => {
-                S3Error::with_message(S3ErrorCode::ExpiredToken, "The provided token has expired.")
-            }
-            _ => S3Error::with_message(
-                S3ErrorCode::InvalidToken,
-                "The provided token is malformed or otherwise invalid.",
-            ),
-        })
     }
 }
 
@@ -153,8 +132,7 @@ mod tests {
             secret_key: "secret".to_owned(),
             session_token: None,
             expires_at_epoch_secs: None,
-            account_id: "000000000001".to_owned(),
-            principal_arn: "arn:aws:iam::000000000001:root".to_owned(),
+            identity: Identity { arn: "arn:aws:iam::000000000001:root".to_owned(), ..Identity::default() },
         };
         serde_json::to_string(&S3Credentials { credentials: vec![credential] }).expect("JSON")
     }

@@ -7,7 +7,7 @@ use http::{HeaderValue, Uri, header::AUTHORIZATION, request::Parts, uri::PathAnd
 use http_body_util::{BodyDataStream, StreamBody};
 use hyper::body::Frame;
 
-use super::{credentials::Keys, request_body::RequestBody, signed_chunks};
+use super::{credentials::Keys, request_body::RequestBody, signed_chunks, version2};
 use crate::wire::sigv4::{
     Signature, SignedRequest,
     canonical::{Encoding, canonical_path},
@@ -31,10 +31,13 @@ fn rest_of(path: &str) -> Option<&str> {
 /// The request as `s3s` is to see it.
 pub(super) fn without_prefix(request: hyper::Request<RequestBody>, keys: &Keys) -> s3s::HttpRequest {
     let (mut parts, body) = request.into_parts();
-    let Some(rest) = rest_of(parts.uri.path()).map(str::to_owned) else {
-        return s3s::HttpRequest::from_parts(parts, s3s::Body::http_body_unsync(body));
+    let with_prefix = rest_of(parts.uri.path()).map(str::to_owned);
+    let rest = with_prefix.clone().unwrap_or_else(|| parts.uri.path().to_owned());
+    let mut resigned = match with_prefix {
+        Some(_) => resign(&mut parts, &rest, keys),
+        None => Resigned { query: parts.uri.query().map(str::to_owned), chunks: None },
     };
-    let resigned = resign(&mut parts, &rest, keys);
+    version2::resign(&mut parts, &rest, &mut resigned.query, keys);
     let query = resigned.query.map(|query| format!("?{query}")).unwrap_or_default();
     if let Ok(path_and_query) = PathAndQuery::try_from(format!("{rest}{query}")) {
         let mut uri = std::mem::take(&mut parts.uri).into_parts();
@@ -63,7 +66,8 @@ fn resign(parts: &mut Parts, rest: &str, keys: &Keys) -> Resigned {
     let mut resigned = Resigned { query: parts.uri.query().map(str::to_owned), chunks: None };
     let query = resigned.query.clone().unwrap_or_default();
     let Ok(Some(signature)) = Signature::parse(&parts.headers, &query) else { return resigned };
-    let Some(credential) = keys.find(&signature.access_key) else { return resigned };
+    let Some(key) = keys.find(&signature.access_key) else { return resigned };
+    let credential = &key.credential;
     let presigned = signature.presigned.is_some();
     let payload = match parts.headers.get(CONTENT_SHA256).and_then(|value| value.to_str().ok()) {
         _ if presigned => "UNSIGNED-PAYLOAD".to_owned(),

@@ -21,6 +21,8 @@ use s3s::{S3, S3Error, S3ErrorCode, S3Request, S3Response, S3Result, dto::*};
 use s3s_fs::FileSystem;
 
 use super::{
+    access::Judge,
+    bucket_policies::BucketPolicies,
     index::{self, Index, Object, Sequence, request},
     listing, multipart,
 };
@@ -33,6 +35,7 @@ struct Inner {
     root: PathBuf,
     files: FileSystem,
     index: Mutex<Index>,
+    policies: BucketPolicies,
     sequence: Sequence,
 }
 
@@ -55,7 +58,16 @@ impl Versions {
             .map_err(|cause| S3Error::internal_error(std::io::Error::other(format!("{cause:?}"))))?;
         let sequence = Sequence::default();
         let index = index::load(root, &files, &sequence).await?;
-        Ok(Self(Arc::new(Inner { root: root.to_owned(), files, index: Mutex::new(index), sequence })))
+        let policies = BucketPolicies::open(root, |bucket| index.buckets.contains_key(bucket));
+        Ok(Self(Arc::new(Inner { root: root.to_owned(), files, index: Mutex::new(index), policies, sequence })))
+    }
+
+    pub(super) fn has_bucket(&self, bucket: &str) -> bool {
+        self.index().buckets.contains_key(bucket)
+    }
+
+    pub(super) fn policies(&self) -> &BucketPolicies {
+        &self.0.policies
     }
 
     fn index(&self) -> MutexGuard<'_, Index> {
@@ -156,6 +168,7 @@ impl S3 for Versions {
         for id in uploads {
             multipart::remove(&self.0.root, &id);
         }
+        self.0.policies.remove(&bucket)?;
         self.0.files.delete_bucket(req).await?;
         Ok(S3Response::with_status(DeleteBucketOutput {}, http::StatusCode::NO_CONTENT))
     }
@@ -179,6 +192,35 @@ impl S3 for Versions {
     ) -> S3Result<S3Response<GetBucketVersioningOutput>> {
         self.check_bucket(&req.input.bucket)?;
         Ok(S3Response::new(GetBucketVersioningOutput::default()))
+    }
+
+    async fn put_bucket_policy(
+        &self,
+        req: S3Request<PutBucketPolicyInput>,
+    ) -> S3Result<S3Response<PutBucketPolicyOutput>> {
+        self.check_bucket(&req.input.bucket)?;
+        self.0.policies.put(&req.input.bucket, req.input.policy)?;
+        Ok(S3Response::with_status(PutBucketPolicyOutput {}, http::StatusCode::NO_CONTENT))
+    }
+
+    async fn get_bucket_policy(
+        &self,
+        req: S3Request<GetBucketPolicyInput>,
+    ) -> S3Result<S3Response<GetBucketPolicyOutput>> {
+        self.check_bucket(&req.input.bucket)?;
+        let policy = self.0.policies.find(&req.input.bucket).map(|policy| policy.text.clone());
+        let policy =
+            policy.ok_or_else(|| error(S3ErrorCode::NoSuchBucketPolicy, "The bucket policy does not exist"))?;
+        Ok(S3Response::new(GetBucketPolicyOutput { policy: Some(policy) }))
+    }
+
+    async fn delete_bucket_policy(
+        &self,
+        req: S3Request<DeleteBucketPolicyInput>,
+    ) -> S3Result<S3Response<DeleteBucketPolicyOutput>> {
+        self.check_bucket(&req.input.bucket)?;
+        self.0.policies.remove(&req.input.bucket)?;
+        Ok(S3Response::with_status(DeleteBucketPolicyOutput {}, http::StatusCode::NO_CONTENT))
     }
 
     async fn list_buckets(&self, req: S3Request<ListBucketsInput>) -> S3Result<S3Response<ListBucketsOutput>> {
@@ -253,15 +295,32 @@ impl S3 for Versions {
     }
 
     async fn delete_objects(&self, req: S3Request<DeleteObjectsInput>) -> S3Result<S3Response<DeleteObjectsOutput>> {
+        let judge = Judge::of(&req.extensions)?;
         let input = req.input;
         self.check_bucket(&input.bucket)?;
         let mut deleted = Vec::with_capacity(input.delete.objects.len());
+        let mut errors = Vec::new();
         for object in input.delete.objects {
-            self.delete(&input.bucket, &object.key)?;
-            deleted.push(DeletedObject { key: Some(object.key), ..DeletedObject::default() });
+            // Each key is asked for by itself, and one that is refused keeps no other.
+            match judge.may_object("s3:DeleteObject", &input.bucket, &object.key) {
+                Ok(()) => {
+                    self.delete(&input.bucket, &object.key)?;
+                    deleted.push(DeletedObject { key: Some(object.key), ..DeletedObject::default() });
+                }
+                Err(refusal) => errors.push(Error {
+                    code: Some("AccessDenied".to_owned()),
+                    key: Some(object.key),
+                    message: refusal.message().map(str::to_owned),
+                    ..Error::default()
+                }),
+            }
         }
         let told = !input.delete.quiet.unwrap_or(false);
-        Ok(S3Response::new(DeleteObjectsOutput { deleted: told.then_some(deleted), ..DeleteObjectsOutput::default() }))
+        Ok(S3Response::new(DeleteObjectsOutput {
+            deleted: told.then_some(deleted),
+            errors: (!errors.is_empty()).then_some(errors),
+            ..DeleteObjectsOutput::default()
+        }))
     }
 
     async fn create_multipart_upload(

@@ -7,34 +7,71 @@ pub mod act;
 /// What a group does next. Pure.
 pub mod decide;
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use async_trait::async_trait;
 
 use self::{
     act::PassError,
-    decide::{View, decide},
+    decide::{View, decide, due::next_due},
 };
 use super::runner::{Context, Progress, Reconciler};
 use crate::{
     model::{
-        auto_scaling::{AutoScalingGroup, LaunchConfiguration},
+        auto_scaling::{Activity, AutoScalingGroup, LaunchConfiguration, LaunchSource},
+        identity::Credential,
         instance::Instance,
         load_balancer::LoadBalancer,
         site::Site,
         time::Timestamp,
+        volume::Volume,
     },
-    store::{Store, Transaction},
+    store::{Record as _, Store, StoreError, Transaction, changes::Cursor},
 };
 
-/// Grace periods and cooldowns end without a change of the records; looking costs no disk access.
-const PERIOD: Duration = Duration::from_secs(1);
+/// What a group waits for is a change of the records or a time that [`next_due`] tells; looking in between is for clocks
+/// that were set.
+const PERIOD: Duration = Duration::from_secs(60);
+
+/// A time that has come and changes nothing must not keep the processor busy.
+const SHORTEST_WAIT: Duration = Duration::from_millis(20);
 
 #[derive(Default)]
 pub struct AutoScaling {
-    /// Launches that failed in a row, by group. Forgotten by a new daemon, which may well try again soon.
-    failures: BTreeMap<String, u32>,
+    memory: Memory,
+    followed: Cursor,
+    /// When all groups were looked at.
+    swept: Option<Instant>,
 }
+
+/// What is known of groups beyond their records. A new daemon forgets it, and finds it again at its first look.
+#[derive(Default)]
+struct Memory {
+    /// Launches that failed in a row, by group.
+    failures: BTreeMap<String, u32>,
+    /// When a group's next time comes, be there a change or not.
+    due: BTreeMap<String, Timestamp>,
+}
+
+impl Memory {
+    fn pace(&self, now: Timestamp) -> Progress {
+        match self.due.values().min() {
+            Some(due) => {
+                let wait = u64::try_from(due.millis() - now.millis()).unwrap_or_default();
+                Progress::Again(Duration::from_millis(wait).max(SHORTEST_WAIT))
+            }
+            None => Progress::Settled,
+        }
+    }
+}
+
+/// Kinds of records whose change concerns no group, or those groups alone that are found by it.
+const FOLLOWED: &[&str] =
+    &[Activity::KIND, AutoScalingGroup::KIND, Credential::KIND, Instance::KIND, LoadBalancer::KIND, Volume::KIND];
 
 #[async_trait]
 impl Reconciler for AutoScaling {
@@ -48,39 +85,100 @@ impl Reconciler for AutoScaling {
 
     async fn reconcile(&mut self, cx: &Context) -> anyhow::Result<Progress> {
         let store = Arc::clone(&cx.store);
-        let mut failures = std::mem::take(&mut self.failures);
+        let now = Timestamp::now();
+        let Some(due) = self.due(&store, now)? else { return Ok(self.memory.pace(now)) };
+        let mut memory = std::mem::take(&mut self.memory);
         // Transactions wait for the disk.
-        let (failures, outcome) = tokio::task::spawn_blocking(move || {
-            let outcome = pass(&store, &mut failures, Timestamp::now());
-            (failures, outcome)
+        let (memory, outcome) = tokio::task::spawn_blocking(move || {
+            let outcome = pass(&store, &due, &mut memory, now);
+            (memory, outcome)
         })
         .await?;
-        self.failures = failures;
+        self.memory = memory;
+        if outcome.is_err() {
+            // What failed is looked at again after the pause, changed or not.
+            self.swept = None;
+        }
         outcome
     }
 }
 
-/// One pass over all groups. One that fails does not keep the others from theirs.
-fn pass(store: &Store, failures: &mut BTreeMap<String, u32>, now: Timestamp) -> anyhow::Result<Progress> {
-    let names: Vec<String> =
-        store.read(|tx| tx.list::<AutoScalingGroup>().iter().map(|group| group.name.clone()).collect())?;
-    failures.retain(|name, _| names.contains(name));
+/// Which groups are looked at.
+enum Due {
+    All,
+    These(BTreeSet<String>),
+}
+
+impl AutoScaling {
+    /// Every so often all, in between those that a change concerns or whose time has come; `None` if there are none.
+    fn due(&mut self, store: &Store, now: Timestamp) -> Result<Option<Due>, StoreError> {
+        let changes = store.changes(&mut self.followed);
+        let sweep = self.swept.is_none_or(|time| time.elapsed() >= PERIOD);
+        let changed = (changes.of::<AutoScalingGroup>(), changes.of::<Instance>(), changes.of::<LoadBalancer>());
+        let (Some(mut names), Some(instances), Some(balancers)) = changed else { return Ok(Some(self.all())) };
+        if sweep || changes.touch_others(FOLLOWED) {
+            return Ok(Some(self.all()));
+        }
+        if !(instances.is_empty() && balancers.is_empty()) {
+            store.read(|tx| {
+                let mut concern = |index, values: &BTreeSet<String>| {
+                    for value in values {
+                        let groups = tx.find::<AutoScalingGroup>(index, value);
+                        names.extend(groups.iter().map(|group| group.name.clone()));
+                    }
+                };
+                concern(AutoScalingGroup::BY_MEMBER, &instances);
+                concern(AutoScalingGroup::BY_LOAD_BALANCER, &balancers);
+            })?;
+        }
+        names.extend(self.memory.due.iter().filter(|(_, due)| **due <= now).map(|(name, _)| name.clone()));
+        Ok((!names.is_empty()).then_some(Due::These(names)))
+    }
+
+    fn all(&mut self) -> Due {
+        self.swept = Some(Instant::now());
+        Due::All
+    }
+}
+
+/// One pass over the groups. One that fails does not keep the others from theirs.
+fn pass(store: &Store, due: &Due, memory: &mut Memory, now: Timestamp) -> anyhow::Result<Progress> {
+    let all: BTreeSet<String>;
+    let names = match due {
+        Due::These(names) => names,
+        Due::All => {
+            all = store.read(|tx| tx.list::<AutoScalingGroup>().iter().map(|group| group.name.clone()).collect())?;
+            memory.failures.retain(|name, _| all.contains(name));
+            memory.due.retain(|name, _| all.contains(name));
+            &all
+        }
+    };
     let mut failed = None;
     for name in names {
-        if let Err(error) = pass_over(store, &name, failures, now) {
-            let error = anyhow::Error::from(error).context(format!("scaling the group {name}"));
-            if let Some(earlier) = failed.replace(error) {
-                tracing::warn!("{earlier:#}");
+        match pass_over(store, name, &mut memory.failures, now) {
+            Ok(Some(due)) => drop(memory.due.insert(name.clone(), due)),
+            Ok(None) => drop(memory.due.remove(name)),
+            Err(error) => {
+                let error = anyhow::Error::from(error).context(format!("scaling the group {name}"));
+                if let Some(earlier) = failed.replace(error) {
+                    tracing::warn!("{earlier:#}");
+                }
             }
         }
     }
     match failed {
         Some(error) => Err(error),
-        None => Ok(Progress::Settled),
+        None => Ok(memory.pace(now)),
     }
 }
 
-fn pass_over(store: &Store, name: &str, failures: &mut BTreeMap<String, u32>, now: Timestamp) -> Result<(), PassError> {
+/// Tells when the group's next time comes.
+fn pass_over(
+    store: &Store,
+    name: &str,
+    failures: &mut BTreeMap<String, u32>,
+    now: Timestamp,
+) -> Result<Option<Timestamp>, PassError> {
     let mut counted = failures.get(name).copied().unwrap_or(0);
     let outcome = store.transact(|tx| step(tx, name, &mut counted, now, None));
     let outcome = match outcome {
@@ -102,9 +200,9 @@ fn step(
     failures: &mut u32,
     now: Timestamp,
     refusal: Option<&str>,
-) -> Result<(), PassError> {
+) -> Result<Option<Timestamp>, PassError> {
     let (Some(group), Some(site)) = (tx.get::<AutoScalingGroup>(name), tx.get::<Site>(Site::KEY)) else {
-        return Ok(());
+        return Ok(None);
     };
     let mut instances = BTreeMap::new();
     for member in &group.members {
@@ -113,14 +211,21 @@ fn step(
         }
     }
     let balancers = group.load_balancer_names.iter().filter_map(|name| tx.get::<LoadBalancer>(name)).collect();
-    let configurations = tx
-        .list::<LaunchConfiguration>()
-        .iter()
-        .map(|configuration| (configuration.name.clone(), configuration.created))
-        .collect();
-    let steps = decide(&View { group: &group, instances, balancers, configurations, now });
-    if steps.is_empty() {
-        return Ok(());
+    let mut configurations = BTreeMap::new();
+    for member in &group.members {
+        if let LaunchSource::Configuration(name) = &member.launched_from
+            && !configurations.contains_key(name)
+            && let Some(configuration) = tx.get::<LaunchConfiguration>(name)
+        {
+            configurations.insert(name.clone(), configuration.created);
+        }
     }
-    act::Pass { site: &site, now, failures, refusal }.run(tx, AutoScalingGroup::clone(&group), steps)
+    let view = View { group: &group, instances, balancers, configurations, now };
+    let steps = decide(&view);
+    if steps.is_empty() {
+        return Ok(next_due(&view));
+    }
+    act::Pass { site: &site, now, failures, refusal }.run(tx, AutoScalingGroup::clone(&group), steps)?;
+    // What was written wakes the reconciler again at once.
+    Ok(None)
 }

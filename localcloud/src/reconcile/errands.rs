@@ -85,6 +85,14 @@ impl<S: Copy + PartialEq + Send + 'static> Errands<S> {
         });
     }
 
+    /// Objects with which something is under way or has failed: they are looked at again, changed or not.
+    #[must_use]
+    pub fn unsettled(&self) -> BTreeSet<String> {
+        let errands = lock(&self.errands);
+        let unsettled = errands.iter().filter(|(_, errand)| errand.running || errand.failures > 0);
+        unsettled.map(|(id, _)| id.clone()).collect()
+    }
+
     /// Forgets the failures of objects that are gone.
     pub fn keep(&mut self, ids: &BTreeSet<&str>) {
         lock(&self.errands).retain(|id, errand| errand.running || ids.contains(id.as_str()));

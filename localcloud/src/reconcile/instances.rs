@@ -15,17 +15,17 @@ use super::{
     errands::Errands,
     network::{Wiring, as_driver_error},
     runner::{Context, Progress, Reconciler},
+    snapshots,
 };
 use crate::{
     api::ec2::instances::item::hostname,
     drivers::{DriverError, Inspected, InstanceSpec},
     model::{
-        image::Image,
         instance::{Instance, InstanceState},
         instance_type,
         time::Timestamp,
     },
-    store::StoreError,
+    store::{StoreError, changes::Cursor},
 };
 
 /// How often it is looked whether what should run does.
@@ -85,6 +85,9 @@ pub struct Instances {
     wiring: Arc<Wiring>,
     errands: Errands<Step>,
     watched: Option<Instant>,
+    followed: Cursor,
+    /// Those that the last pass left with something under way.
+    unsettled: BTreeSet<String>,
 }
 
 impl Instances {
@@ -109,11 +112,13 @@ impl Reconciler for Instances {
         let first = self.watched.is_none();
         // The world first, the records after: whatever is in the world by then has a record, unless it is a stray.
         let existing = if watch { Some(cx.drivers.instances.list().await) } else { None };
-        #[expect(
-            clippy::redundant_closure_for_method_calls,
-            reason = "the method's name is not general in its lifetime"
-        )]
-        let instances = cx.store.read(|tx| tx.list::<Instance>())?;
+        let changed = cx.store.changes(&mut self.followed).of::<Instance>().filter(|_| !watch);
+        let unsettled = std::mem::take(&mut self.unsettled);
+        // Between two watches only those are looked at that have changed, or with which something is under way.
+        let instances: Vec<Arc<Instance>> = cx.store.read(|tx| match &changed {
+            None => tx.list(),
+            Some(changed) => changed.union(&unsettled).filter_map(|id| tx.get(id)).collect(),
+        })?;
         let seen = if watch { self.look_at(cx, &instances).await } else { BTreeMap::new() };
         if watch {
             self.watched = Some(Instant::now());
@@ -128,20 +133,22 @@ impl Reconciler for Instances {
                 self.errands.start(&id, step, move |failures| carry_out(cx, wiring, instance, step, failures));
             }
         }
-        let known = |id: &str| {
-            instances.iter().any(|instance| instance.id == id && instance.state != InstanceState::Terminated)
-        };
         // A listing that fails must not hold up what there is to do: strays are looked for again soon.
         let existing = existing.and_then(|listed| listed.inspect_err(|error| tracing::warn!("{error}")).ok());
-        let strays = existing.unwrap_or_default().into_iter().filter(|id| !known(id));
-        for id in strays {
+        // Listed is only when all are looked at.
+        let present = instances.iter().filter(|instance| instance.state != InstanceState::Terminated);
+        let known: BTreeSet<&str> = present.map(|instance| instance.id.as_str()).collect();
+        for id in existing.unwrap_or_default().into_iter().filter(|id| !known.contains(id.as_str())) {
             let cx = cx.clone();
             self.errands.start(&id.clone(), Step::Terminate, move |_| async move {
                 tracing::warn!("terminating {id}, of which the records know nothing");
                 cx.drivers.instances.terminate(&id).await.inspect_err(|error| tracing::warn!("{error}")).is_ok()
             });
         }
-        self.errands.keep(&instances.iter().map(|instance| instance.id.as_str()).collect::<BTreeSet<_>>());
+        if changed.is_none() {
+            self.errands.keep(&instances.iter().map(|instance| instance.id.as_str()).collect::<BTreeSet<_>>());
+        }
+        self.unsettled = self.errands.unsettled();
         Ok(self.errands.progress())
     }
 }
@@ -171,7 +178,12 @@ async fn carry_out(cx: Context, wiring: Arc<Wiring>, instance: Arc<Instance>, st
     let done = match step {
         Step::Launch => launch(&cx, &wiring, &instance).await,
         Step::Reboot => match driver.stop(&instance.id).await {
-            Ok(()) => launch(&cx, &wiring, &instance).await,
+            Ok(()) => {
+                if instance.reboot_requested {
+                    snapshots::take_while_down(&cx, &instance).await;
+                }
+                launch(&cx, &wiring, &instance).await
+            }
             refused => refused,
         },
         Step::Stop => driver.stop(&instance.id).await,
@@ -263,15 +275,15 @@ async fn launch(cx: &Context, wiring: &Wiring, instance: &Instance) -> Result<()
     let Some(kind) = instance_type::find(&instance.instance_type) else {
         return Err(DriverError::new(doing(), format!("there is no instance type {}", instance.instance_type)));
     };
-    let image =
-        cx.store.read(|tx| tx.get::<Image>(&instance.image_id)).map_err(|error| DriverError::new(doing(), error))?;
-    let Some(image) = image else {
+    let root =
+        cx.store.read(|tx| snapshots::root_of(tx, instance)).map_err(|error| DriverError::new(doing(), error))?;
+    let Some(image_root) = root else {
         return Err(DriverError::new(doing(), format!("the image {} is no longer registered", instance.image_id)));
     };
     wiring.bring(cx).await.map_err(|error| as_driver_error(&error))?;
     let spec = InstanceSpec {
         id: instance.id.clone(),
-        image_root: image.root.clone(),
+        image_root,
         hostname: hostname(instance.private_ip),
         mac_address: instance.mac_address.clone(),
         private_ip: instance.private_ip,

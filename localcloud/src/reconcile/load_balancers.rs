@@ -18,8 +18,16 @@ use self::backends::{Change, View, decide};
 use super::runner::{Context, Progress, Reconciler};
 use crate::{
     drivers::{BackendStatus, DriverError, ProxyPlan},
-    model::{instance::Instance, load_balancer::LoadBalancer, time::Timestamp},
-    store::{StoreError, Transaction},
+    model::{
+        alarm::Alarm,
+        auto_scaling::{Activity, AutoScalingGroup},
+        identity::Credential,
+        instance::Instance,
+        load_balancer::LoadBalancer,
+        time::Timestamp,
+        volume::Volume,
+    },
+    store::{Record as _, StoreError, Transaction, changes::Cursor},
 };
 
 /// How often the plan is given to the proxy though it has not changed: a dead proxy, or one without a port that has
@@ -31,9 +39,15 @@ const ASK_SOON: Duration = Duration::from_millis(250);
 
 #[derive(Default)]
 pub struct LoadBalancers {
+    /// The plan by the records, as far as they were followed.
+    plan: Option<ProxyPlan>,
+    followed: Cursor,
     /// The plan that the proxy has, and since when.
     applied: Option<(ProxyPlan, Instant)>,
 }
+
+/// Kinds of records that no plan is made from. All others may be.
+const UNPLANNED: &[&str] = &[Activity::KIND, Alarm::KIND, AutoScalingGroup::KIND, Credential::KIND, Volume::KIND];
 
 #[async_trait]
 impl Reconciler for LoadBalancers {
@@ -79,14 +93,21 @@ impl LoadBalancers {
     /// Brings the proxy to the plan. Returns why that failed, if it failed as a whole; what a single balancer lacks is
     /// noted with it and is no failure.
     async fn apply(&mut self, cx: &Context) -> Result<Option<DriverError>, StoreError> {
-        let plan = cx.store.read(plan::plan)?;
-        if self.applied.as_ref().is_some_and(|(known, since)| *known == plan && since.elapsed() < MEND_EVERY) {
+        let changed = cx.store.changes(&mut self.followed).touch_others(UNPLANNED);
+        let plan = match self.plan.take().filter(|_| !changed) {
+            Some(plan) => plan,
+            None => cx.store.read(plan::plan)?,
+        };
+        let is_applied = |(known, since): &(ProxyPlan, Instant)| since.elapsed() < MEND_EVERY && *known == plan;
+        if self.applied.as_ref().is_some_and(is_applied) {
+            self.plan = Some(plan);
             return Ok(None);
         }
         let error = cx.drivers.proxy.apply(&plan).await.err();
         let (troubles, failure) = blame(&plan, error);
         self.note(cx, troubles).await?;
-        self.applied = if failure.is_none() { Some((plan, Instant::now())) } else { None };
+        self.applied = if failure.is_none() { Some((plan.clone(), Instant::now())) } else { None };
+        self.plan = Some(plan);
         Ok(failure)
     }
 
@@ -148,8 +169,10 @@ type Records = (Vec<Arc<LoadBalancer>>, BTreeMap<String, Arc<Instance>>);
 
 fn read(cx: &Context) -> Result<Records, StoreError> {
     cx.store.read(|tx| {
-        let instances = tx.list::<Instance>().into_iter().map(|instance| (instance.id.clone(), instance)).collect();
-        (tx.list::<LoadBalancer>(), instances)
+        let balancers = tx.list::<LoadBalancer>();
+        let registered = balancers.iter().flat_map(|balancer| balancer.backends.keys());
+        let instances = registered.filter_map(|id| Some((id.clone(), tx.get::<Instance>(id)?))).collect();
+        (balancers, instances)
     })
 }
 

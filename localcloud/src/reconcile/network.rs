@@ -20,6 +20,7 @@ use crate::{
         load_balancer::LoadBalancer,
         security_group::{RuleSource, SecurityGroup},
     },
+    store::changes::Cursor,
 };
 
 /// How often the network is looked over for what went missing.
@@ -88,6 +89,7 @@ pub fn decide(instances: &[Arc<Instance>], groups: &[Arc<SecurityGroup>], balanc
 
 #[derive(Default)]
 struct Applied {
+    followed: Cursor,
     started: Option<Instant>,
     hosts: Option<BTreeSet<Host>>,
     rules: Option<BTreeSet<AllowRule>>,
@@ -121,6 +123,10 @@ impl Wiring {
             network.start().await?;
             // Whatever was mended is empty now.
             *applied = Applied { started: Some(Instant::now()), ..Applied::default() };
+        }
+        let changes = cx.store.changes(&mut applied.followed);
+        if !(changes.touch::<Instance>() || changes.touch::<SecurityGroup>() || changes.touch::<LoadBalancer>()) {
+            return Ok(());
         }
         let plan = cx.store.read(|tx| {
             let (instances, groups, balancers) =
@@ -238,6 +244,9 @@ mod tests {
             connection_draining: ConnectionDraining { enabled: false, timeout_secs: 300 },
             idle_timeout_secs: 60,
             cross_zone: false,
+            policies: Default::default(),
+            access_log: Default::default(),
+            desync_mitigation: Default::default(),
             tags: Tags::new(),
             trouble: None,
         })

@@ -34,6 +34,7 @@ pub(super) fn instance(id: &str, state: InstanceState) -> Instance {
         state_reason: None,
         reboot_requested: false,
         monitoring: false,
+        attributes: Default::default(),
         tags: Tags::new(),
         trouble: None,
     }

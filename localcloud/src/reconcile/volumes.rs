@@ -20,10 +20,11 @@ use crate::{
     drivers::DriverError,
     model::{
         instance::{Instance, InstanceState},
+        snapshot::{Snapshot, SnapshotState, Source},
         time::Timestamp,
         volume::{Attachment, AttachmentState, Volume, VolumeState},
     },
-    store::StoreError,
+    store::{StoreError, Transaction, changes::Cursor},
 };
 
 /// How often it is made sure that a guest has its devices: one that reboots by itself loses them.
@@ -40,6 +41,8 @@ pub enum Step {
     Attach,
     /// The guest is off: it will get the device when it boots.
     AttachLater,
+    /// Give it the size that was asked for.
+    Grow,
     /// Take it from the running guest, and close it.
     Detach,
     /// Close it: no guest has it.
@@ -49,6 +52,11 @@ pub enum Step {
 /// What the next step of a volume is. `assured` says that this boot of the guest got the device a moment ago.
 #[must_use]
 pub fn decide(volume: &Volume, instance: Option<&Instance>, assured: bool) -> Option<Step> {
+    if volume.state != VolumeState::Creating
+        && volume.modification.as_ref().is_some_and(|modification| modification.ended.is_none())
+    {
+        return Some(Step::Grow);
+    }
     let Some(attachment) = &volume.attachment else {
         return match volume.state {
             VolumeState::Creating => Some(Step::Create),
@@ -60,6 +68,9 @@ pub fn decide(volume: &Volume, instance: Option<&Instance>, assured: bool) -> Op
     };
     match (attachment.state, instance.map(|instance| instance.state)) {
         (_, None | Some(InstanceState::Terminated)) => Some(Step::Release),
+        // Made by the launch of its instance.
+        _ if volume.state == VolumeState::Creating => Some(Step::Create),
+        _ if volume.state == VolumeState::Error => None,
         // It goes, and lets go of everything; wait for it.
         (_, Some(InstanceState::ShuttingDown)) => None,
         (AttachmentState::Attaching, Some(InstanceState::Running)) => Some(Step::Attach),
@@ -84,6 +95,11 @@ pub struct Volumes {
     /// Strays that were closed and named.
     strays: BTreeSet<String>,
     looked_for_strays: bool,
+    /// When all were looked at.
+    swept: Option<Instant>,
+    followed: Cursor,
+    /// Those that the last pass left with something under way.
+    unsettled: BTreeSet<String>,
 }
 
 #[async_trait]
@@ -102,23 +118,68 @@ impl Reconciler for Volumes {
             self.looked_for_strays = true;
             self.close_strays(cx).await?;
         }
-        let (volumes, instances) = cx.store.read(|tx| (tx.list::<Volume>(), tx.list::<Instance>()))?;
-        for volume in &volumes {
-            let instance = volume
-                .attachment
-                .as_ref()
-                .and_then(|attachment| instances.iter().find(|instance| instance.id == attachment.instance_id));
-            let assured = instance.is_some_and(|instance| self.is_assured(&volume.id, instance));
-            if let Some(step) = decide(volume, instance.map(|instance| &**instance), assured) {
+        let sweep = self.swept.is_none_or(|time| time.elapsed() >= ASSURE_EVERY);
+        let changes = cx.store.changes(&mut self.followed);
+        let changed = changes.of::<Volume>().zip(changes.of::<Instance>()).filter(|_| !sweep);
+        let unsettled = std::mem::take(&mut self.unsettled);
+        if changed.is_none() {
+            self.swept = Some(Instant::now());
+        }
+        // Between two sweeps only those are looked at that have changed, whose instance has, or with which something is
+        // under way.
+        let (volumes, copied) = cx.store.read(|tx| {
+            let volumes = match &changed {
+                None => tx.list::<Volume>(),
+                Some((volumes, instances)) => {
+                    let mut ids: BTreeSet<String> = volumes.union(&unsettled).cloned().collect();
+                    for instance_id in instances {
+                        let attached = tx.find::<Volume>(Volume::BY_INSTANCE, instance_id);
+                        ids.extend(attached.iter().map(|volume| volume.id.clone()));
+                    }
+                    ids.iter().filter_map(|id| tx.get(id)).collect()
+                }
+            };
+            let with_instance = |volume: Arc<Volume>| {
+                let attachment = volume.attachment.as_ref();
+                let instance = attachment.and_then(|attachment| tx.get::<Instance>(&attachment.instance_id));
+                (volume, instance)
+            };
+            let volumes: Vec<(Arc<Volume>, Option<Arc<Instance>>)> = volumes.into_iter().map(with_instance).collect();
+            (volumes, being_copied(tx))
+        })?;
+        let mut held_back = BTreeSet::new();
+        for (volume, instance) in &volumes {
+            let assured = instance.as_ref().is_some_and(|instance| self.is_assured(&volume.id, instance));
+            if let Some(step) = decide(volume, instance.as_deref(), assured) {
+                // A volume may be deleted while a snapshot of it is taken: its bytes go after that.
+                if step == Step::Delete && copied.contains(&volume.id) {
+                    held_back.insert(volume.id.clone());
+                    continue;
+                }
                 let (cx, assured) = (cx.clone(), Arc::clone(&self.assured));
-                let (volume, instance) = (Arc::clone(volume), instance.cloned());
+                let (volume, instance) = (Arc::clone(volume), instance.clone());
                 let id = volume.id.clone();
                 self.errands.start(&id, step, move |failures| carry_out(cx, assured, volume, instance, step, failures));
             }
         }
-        self.errands.keep(&volumes.iter().map(|volume| volume.id.as_str()).collect());
+        if changed.is_none() {
+            self.errands.keep(&volumes.iter().map(|(volume, _)| volume.id.as_str()).collect());
+        }
+        self.unsettled = self.errands.unsettled();
+        self.unsettled.append(&mut held_back);
         Ok(self.errands.progress())
     }
+}
+
+/// Volumes of which a snapshot is being taken.
+fn being_copied(tx: &mut Transaction<'_>) -> BTreeSet<String> {
+    let snapshots = tx.list::<Snapshot>();
+    let pending = snapshots.iter().filter(|snapshot| snapshot.state == SnapshotState::Pending);
+    let sources = pending.filter_map(|snapshot| match &snapshot.source {
+        Source::Volume(id) => Some(id.clone()),
+        _ => None,
+    });
+    sources.collect()
 }
 
 impl Volumes {
@@ -192,7 +253,11 @@ async fn carry_out(
 async fn act(cx: &Context, volume: &Volume, step: Step) -> Result<(), DriverError> {
     let volumes = &cx.drivers.volumes;
     match (step, &volume.attachment) {
-        (Step::Create, _) => volumes.create(&volume.id, volume.size_gib).await,
+        (Step::Create, _) => match &volume.snapshot_id {
+            Some(snapshot_id) => volumes.restore(&volume.id, volume.size_gib, snapshot_id).await,
+            None => volumes.create(&volume.id, volume.size_gib).await,
+        },
+        (Step::Grow, _) => volumes.grow(&volume.id, volume.size_gib).await,
         (Step::Delete, _) => volumes.delete(&volume.id).await,
         (Step::Attach, Some(Attachment { instance_id, device, .. })) => {
             let block_device = volumes.open(&volume.id).await?;
@@ -237,7 +302,15 @@ fn outcome(
             };
             let still = current.state == before.state && attached_as(current) == attached_as(before);
             match step {
-                Step::Create if still => changed.state = VolumeState::Available,
+                Step::Create if current.state == VolumeState::Creating => {
+                    let is_attached = changed.attachment.is_some();
+                    changed.state = if is_attached { VolumeState::InUse } else { VolumeState::Available };
+                }
+                Step::Grow if current.size_gib == before.size_gib => {
+                    if let Some(modification) = &mut changed.modification {
+                        modification.ended = Some(Timestamp::now());
+                    }
+                }
                 Step::Delete if still => return Some(After::Gone),
                 Step::Attach | Step::AttachLater if still => {
                     if let Some(attachment) = &mut changed.attachment
@@ -257,8 +330,12 @@ fn outcome(
                     let delete = gone.is_some_and(|attachment| {
                         attachment.delete_on_termination && attachment.state != AttachmentState::Detaching
                     });
-                    if changed.state == VolumeState::InUse {
-                        changed.state = if delete { VolumeState::Deleting } else { VolumeState::Available };
+                    match changed.state {
+                        VolumeState::InUse | VolumeState::Creating | VolumeState::Error if delete => {
+                            changed.state = VolumeState::Deleting;
+                        }
+                        VolumeState::InUse => changed.state = VolumeState::Available,
+                        _ => {}
                     }
                 }
                 _ => {}
@@ -289,6 +366,9 @@ mod tests {
                 delete_on_termination: false,
                 force: false,
             }),
+            snapshot_id: None,
+            modification: None,
+            auto_enable_io: false,
             client_token: None,
             tags: Tags::new(),
             trouble: None,

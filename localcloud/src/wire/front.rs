@@ -18,16 +18,28 @@ use super::{
 };
 use crate::{
     api::{
+        authorization::{self, Call, Connection},
         error::ApiError,
         operation::{Caller, Observer, Service},
     },
     metrics::Metrics,
-    model::{id, identity::Credential, site::Site, time::Timestamp},
+    model::{
+        id,
+        identity::{AccessKeyUse, Credential},
+        site::Site,
+        time::Timestamp,
+    },
     store::{Store, StoreError},
 };
 
 /// The largest body of a request: RunInstances with 16 KiB of user-data is far below.
 const BODY_LIMIT_BYTES: usize = 1024 * 1024;
+/// Set by HAProxy; what a client sends under this name is removed there.
+const SOURCE: &str = "x-localcloud-source";
+/// A key's last use is told to this precision, so that not every request writes.
+const USE_PRECISION_SECS: f64 = 60.0;
+
+type Publish = Box<dyn Fn() + Send + Sync>;
 
 /// What the front serves.
 pub struct Front {
@@ -35,6 +47,8 @@ pub struct Front {
     services: Vec<Service>,
     observer: Arc<dyn Observer>,
     metrics: Arc<Metrics>,
+    /// Tells S3 who may what.
+    publish: Option<Publish>,
 }
 
 #[derive(Clone, Copy)]
@@ -47,7 +61,15 @@ enum Codec {
 impl Front {
     #[must_use]
     pub fn new(store: Arc<Store>, services: Vec<Service>, observer: Arc<dyn Observer>, metrics: Arc<Metrics>) -> Self {
-        Self { store, services, observer, metrics }
+        Self { store, services, observer, metrics, publish: None }
+    }
+
+    /// Runs after each action that may have changed who may what, and before it is answered: so that whoever is given a
+    /// key can use it at once, with S3 too.
+    #[must_use]
+    pub fn publishing(mut self, publish: impl Fn() + Send + Sync + 'static) -> Self {
+        self.publish = Some(Box::new(publish));
+        self
     }
 
     /// The router of the API, to be served on a socket.
@@ -105,6 +127,10 @@ impl Request<'_> {
         compression::unpack(self.header("content-encoding"), self.body, BODY_LIMIT_BYTES)
     }
 
+    fn connection(&self) -> Connection {
+        Connection { source: self.header(SOURCE).parse().ok(), user_agent: self.header("user-agent").to_owned() }
+    }
+
     /// Parameters of a query request: those of the URL and those of the form.
     fn parameters(&self, content: &[u8]) -> Vec<(String, String)> {
         let mut pairs = sigv4::parse_query(self.uri.query().unwrap_or_default());
@@ -149,7 +175,14 @@ impl Front {
         let action = decoded.as_ref().map(|(action, _)| action.clone()).unwrap_or_default();
         let outcome = self.authenticate(request, service).and_then(|credential| {
             let (action, input) = decoded.map_err(|error| in_words_of(service, error))?;
-            self.run(service, &action, input, &credential)
+            self.note_use(&credential, service);
+            let output = self.run(request, service, &action, input, &credential)?;
+            if let Some(publish) = &self.publish
+                && changes_identities(service, &action)
+            {
+                publish();
+            }
+            Ok(output)
         });
         match outcome {
             Ok(output) => encode(service, codec, &action, &output, request.request_id),
@@ -166,6 +199,8 @@ impl Front {
                 .read(|tx| tx.get::<Credential>(access_key).map(|credential| Credential::clone(&credential)))
                 .ok()
                 .flatten()
+                // One that is switched off is to the world as if it were not there.
+                .filter(|credential| !credential.inactive)
         };
         let verified = sigv4::verify(
             &sigv4::SignedRequest {
@@ -191,13 +226,55 @@ impl Front {
         }
     }
 
-    fn run(&self, service: &Service, action: &str, input: Node, credential: &Credential) -> Result<Node, ApiError> {
+    /// Remembers when and where a user's key was used. A failure to do so is no reason to refuse the request.
+    fn note_use(&self, credential: &Credential, service: &Service) {
+        if credential.user_name.is_none() || credential.expires.is_some() {
+            return;
+        }
+        let now = Timestamp::now();
+        let noted = self.store.transact(|tx| {
+            let known = tx.get::<AccessKeyUse>(&credential.access_key);
+            let is_recent = known.is_some_and(|known| {
+                known.service == service.signing_name && known.time.age_secs(now) < USE_PRECISION_SECS
+            });
+            if !is_recent && let Some(site) = tx.get::<Site>(Site::KEY) {
+                tx.put(AccessKeyUse {
+                    access_key: credential.access_key.clone(),
+                    time: now,
+                    service: service.signing_name.to_owned(),
+                    region: site.region.clone(),
+                });
+            }
+            Ok::<_, StoreError>(())
+        });
+        if let Err(error) = noted {
+            tracing::warn!("noting the use of an access key: {error}");
+        }
+    }
+
+    fn run(
+        &self,
+        request: &Request<'_>,
+        service: &Service,
+        action: &str,
+        input: Node,
+        credential: &Credential,
+    ) -> Result<Node, ApiError> {
         let run = service.find(action)?;
+        let connection = request.connection();
         self.store
             .transact(|tx| {
                 let site = tx
                     .get::<Site>(Site::KEY)
                     .ok_or_else(|| ApiError::from(StoreError::Commit("the cloud has no site record".to_owned())))?;
+                let call = Call {
+                    signing_name: service.signing_name,
+                    dialect: service.dialect,
+                    action,
+                    input: &input,
+                    connection: &connection,
+                };
+                authorization::check(tx, &site, credential, &call, Timestamp::now())?;
                 let caller = Caller {
                     account_id: credential.account_id.clone(),
                     principal_arn: credential.principal_arn.clone(),
@@ -217,6 +294,15 @@ impl Front {
                 }
                 _ => error,
             })
+    }
+}
+
+/// Reading changes nothing, but for the tokens that STS gives.
+fn changes_identities(service: &Service, action: &str) -> bool {
+    match service.signing_name {
+        "iam" => !action.starts_with("Get") && !action.starts_with("List"),
+        "sts" => action != "GetCallerIdentity",
+        _ => false,
     }
 }
 
@@ -260,21 +346,35 @@ fn decode_query(parameters: Vec<(String, String)>) -> Result<(String, Node), Dec
 /// (<https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html>,
 /// <https://docs.aws.amazon.com/IAM/latest/APIReference/CommonErrors.html>).
 fn refusal(service: &Service, error: &AuthError) -> ApiError {
+    const NOT_VALIDATED: &str = "AWS was not able to validate the provided access credentials";
     let ec2 = service.dialect == Dialect::Ec2;
-    let (code, status) = match error {
-        AuthError::Missing => {
-            (if ec2 { "AuthFailure" } else { "MissingAuthenticationToken" }, if ec2 { 401 } else { 403 })
+    let (code, status, words) = match error {
+        AuthError::Incomplete(words) => ("IncompleteSignature", 400, words.as_str()),
+        AuthError::Missing if ec2 => ("AuthFailure", 401, "The request must contain an access key and a signature"),
+        AuthError::Missing => ("MissingAuthenticationToken", 403, "Request is missing Authentication Token"),
+        AuthError::UnknownAccessKey(_) | AuthError::InvalidToken | AuthError::Mismatch if ec2 => {
+            ("AuthFailure", 401, NOT_VALIDATED)
         }
-        AuthError::Incomplete(_) => ("IncompleteSignature", 400),
-        AuthError::UnknownAccessKey(_) => {
-            (if ec2 { "AuthFailure" } else { "InvalidClientTokenId" }, if ec2 { 401 } else { 403 })
+        AuthError::UnknownAccessKey(_) | AuthError::InvalidToken => {
+            ("InvalidClientTokenId", 403, "The security token included in the request is invalid.")
         }
-        AuthError::Mismatch => (if ec2 { "AuthFailure" } else { "SignatureDoesNotMatch" }, if ec2 { 401 } else { 403 }),
-        AuthError::Skewed { .. } | AuthError::Expired => ("RequestExpired", 400),
-        AuthError::InvalidToken => (if ec2 { "AuthFailure" } else { "InvalidClientTokenId" }, 403),
-        AuthError::TokenExpired => (if ec2 { "RequestExpired" } else { "ExpiredToken" }, 400),
+        AuthError::Mismatch => (
+            "SignatureDoesNotMatch",
+            403,
+            "The request signature we calculated does not match the signature you provided. Check your AWS Secret Access Key and signing method. Consult the service documentation for details.",
+        ),
+        AuthError::Skewed { .. } | AuthError::Expired | AuthError::TokenExpired if ec2 => {
+            ("RequestExpired", 400, "Request has expired.")
+        }
+        AuthError::TokenExpired => ("ExpiredToken", 403, "The security token included in the request is expired"),
+        AuthError::Expired => ("SignatureDoesNotMatch", 403, "Signature expired: the request is older than 15 minutes"),
+        AuthError::Skewed { .. } => (
+            "SignatureDoesNotMatch",
+            403,
+            "Signature not yet current: the request's time is more than 15 minutes ahead",
+        ),
     };
-    ApiError::new(code, error.to_string()).status(status)
+    ApiError::new(code, words).status(status)
 }
 
 fn encode(service: &Service, codec: Codec, action: &str, output: &Node, request_id: &str) -> Response {

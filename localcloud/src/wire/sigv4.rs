@@ -4,6 +4,8 @@
 
 /// The forms in which a request is signed.
 pub mod canonical;
+/// Signs requests that the cloud itself makes.
+pub mod signer;
 /// Signature version 2, which euca2ools and other old clients use.
 pub mod version2;
 
@@ -379,6 +381,12 @@ pub(crate) fn same(left: &[u8], right: &[u8]) -> bool {
 fn epoch_secs(timestamp: &str) -> Option<i64> {
     let time = jiff::civil::DateTime::strptime("%Y%m%dT%H%M%SZ", timestamp).ok()?;
     Some(jiff::tz::TimeZone::UTC.to_timestamp(time).ok()?.as_second())
+}
+
+/// Seconds since the epoch of the time at which a request says that it was signed: either form of date.
+pub(crate) fn signed_at_epoch_secs(headers: &HeaderMap) -> Option<i64> {
+    let text = header(headers, "x-amz-date").or_else(|| header(headers, "date"))?;
+    epoch_secs(&timestamp_of_http_date(text)?)
 }
 
 /// `Mon, 09 Sep 2011 23:36:00 GMT` as `20110909T233600Z`.

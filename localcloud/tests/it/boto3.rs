@@ -1,12 +1,10 @@
 //! Scripts of boto3 against the front of a world, over a socket: its own signatures, codecs and parsers.
 
-use std::{process::Stdio, sync::Arc};
+use std::process::Stdio;
 
 use localcloud::{
-    api::{self, operation::Observer},
     model::{id, identity::Credential, time::Timestamp},
     store::StoreError,
-    wire,
 };
 use tokio::{io::AsyncWriteExt as _, process::Command, task::JoinHandle};
 
@@ -23,20 +21,8 @@ pub(crate) struct Front {
 impl Front {
     pub(crate) async fn serve(world: &FakeWorld) -> Self {
         let secret_key = id::base64(40);
-        let account_id = world.site.account_id.clone();
-        let credential = Credential {
-            access_key: ACCESS_KEY.to_owned(),
-            secret_key: secret_key.clone(),
-            session_token: None,
-            created: Timestamp::now(),
-            expires: None,
-            principal_arn: format!("arn:aws:iam::{account_id}:root"),
-            principal_id: account_id.clone(),
-            account_id,
-            instance_id: None,
-            role_name: None,
-            user_name: None,
-        };
+        let credential =
+            Credential::of_root(&world.site.account_id, ACCESS_KEY.to_owned(), secret_key.clone(), Timestamp::now());
         world
             .store
             .transact(|tx| {
@@ -44,12 +30,11 @@ impl Front {
                 Ok::<_, StoreError>(())
             })
             .unwrap();
-        let (store, metrics) = (world.store.clone(), world.metrics().clone());
-        let front = wire::front::Front::new(store, api::services(), Arc::new(NoConsole), metrics);
+        let router = world.front();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let serving = tokio::spawn(async move {
-            let _ = axum::serve(listener, front.router()).await;
+            let _ = axum::serve(listener, router).await;
         });
         Self { url, secret_key, serving }
     }
@@ -88,13 +73,5 @@ impl Front {
 impl Drop for Front {
     fn drop(&mut self) {
         self.serving.abort();
-    }
-}
-
-struct NoConsole;
-
-impl Observer for NoConsole {
-    fn console_output(&self, _instance_id: &str) -> Vec<u8> {
-        Vec::new()
     }
 }

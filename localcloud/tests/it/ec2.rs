@@ -3,4 +3,5 @@
 mod carried_out;
 pub(crate) mod clients;
 mod cloud;
+mod snapshots;
 mod worded;

@@ -73,7 +73,10 @@ fn what_cannot_be_served_is_refused() {
     let refused = |changes: &[(&'static str, &'static str)]| {
         call(&world, "CreateLoadBalancer", &create("web", "8080", changes)).unwrap_err()
     };
-    assert_eq!(refused(&[("Listeners.member.1.Protocol", "HTTPS")]), "UnsupportedProtocol");
+    assert_eq!(refused(&[("Listeners.member.1.Protocol", "HTTPS")]), "ValidationError");
+    let unknown = [("Listeners.member.1.Protocol", "HTTPS"), ("Listeners.member.1.SSLCertificateId", "arn:aws:x")];
+    assert_eq!(refused(&unknown), "CertificateNotFound");
+    assert_eq!(refused(&[("Listeners.member.1.InstanceProtocol", "TCP")]), "ValidationError");
     assert_eq!(refused(&[("Listeners.member.1.Protocol", "gopher")]), "ValidationError");
     assert_eq!(refused(&[("Listeners.member.1.InstancePort", "70000")]), "ValidationError");
     assert_eq!(refused(&[("Listeners.member.1.LoadBalancerPort", "8773")]), "InvalidConfigurationRequest");
@@ -184,6 +187,13 @@ async fn health_is_what_the_proxy_reports() {
     );
     let unknown = [("LoadBalancerName", "web"), ("Instances.member.1.InstanceId", "i-0")];
     assert_eq!(world.refused(ELB, "DescribeInstanceHealth", &unknown), "InvalidInstance");
+    world.call(ELB, "DeregisterInstancesFromLoadBalancer", &parameters).unwrap();
+    let left = world.call(ELB, "DescribeInstanceHealth", &parameters).unwrap();
+    assert_eq!(left.text("InstanceStates.0.State"), "OutOfService");
+    assert_eq!(
+        left.text("InstanceStates.0.Description"),
+        "Instance is not currently registered with the LoadBalancer."
+    );
 }
 
 #[tokio::test]

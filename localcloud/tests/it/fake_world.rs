@@ -16,7 +16,7 @@ use localcloud::{
     },
     config::{Config, Prefix},
     drivers::{
-        BackendStatus, Drivers, ProxyDriver, ProxyPlan,
+        BackendStatus, Drivers, EndedRequests, ProxyDriver, ProxyPlan,
         fake::{FakeCloud, FakeProxy},
     },
     image::BuiltImage,
@@ -28,7 +28,7 @@ use localcloud::{
         runner::{Context, Reconciler},
     },
     store::{Record, Store, StoreError, Transaction},
-    wire::{query, value::Node},
+    wire::{front::Front, query, value::Node},
 };
 
 const LIMIT: Duration = Duration::from_secs(20);
@@ -55,6 +55,7 @@ impl FakeWorld {
             port: 8773,
             subnet: Prefix(10, 77),
             public_subnet: Prefix(127, 77),
+            instance_limit: 40,
         };
         let paths = Paths::new(dir.path());
         let store = Arc::new(Store::open(&paths.records()).unwrap());
@@ -91,6 +92,14 @@ impl FakeWorld {
         }
     }
 
+    pub(crate) fn metrics(&self) -> &Arc<Metrics> {
+        &self.cx.metrics
+    }
+
+    pub(crate) fn paths(&self) -> &Paths {
+        &self.cx.paths
+    }
+
     /// Calls an action as the account's root.
     pub(crate) fn call(&self, service: &str, action: &str, parameters: &[(&str, &str)]) -> Result<Answer, ApiError> {
         let service = self.services.iter().find(|known| known.signing_name == service).unwrap();
@@ -104,10 +113,16 @@ impl FakeWorld {
             principal_id: self.site.account_id.clone(),
             access_key: "AKIATEST".into(),
             region: self.site.region.clone(),
-            observer: &NoConsole,
+            observer: &Buckets(self.cx.paths.clone()),
             metrics: &self.cx.metrics,
         };
         self.store.transact(|tx| run(input, tx, &caller)).map(Answer)
+    }
+
+    /// The cloud's front, with all that stands between a client and an action.
+    pub(crate) fn front(&self) -> axum::Router {
+        let (store, metrics) = (Arc::clone(&self.store), Arc::clone(&self.cx.metrics));
+        Front::new(store, api::services(), Arc::new(Buckets(self.cx.paths.clone())), metrics).router()
     }
 
     /// Calls an action that must be refused, and returns the error's code.
@@ -118,13 +133,14 @@ impl FakeWorld {
         }
     }
 
+    /// What its reconcilers work with.
+    pub(crate) fn context(&self) -> &Context {
+        &self.cx
+    }
+
     /// Leaves a reconciler out: a test that chooses the time drives it by itself.
     pub(crate) fn leave_out(&mut self, name: &str) {
         self.reconcilers.retain(|reconciler| reconciler.name() != name);
-    }
-
-    pub(crate) fn metrics(&self) -> &Arc<Metrics> {
-        &self.cx.metrics
     }
 
     /// Each reconciler looks once.
@@ -162,11 +178,16 @@ impl FakeWorld {
     }
 }
 
-struct NoConsole;
+/// Consoles that are silent, and the buckets under the world's own directory.
+pub(crate) struct Buckets(pub(crate) Paths);
 
-impl Observer for NoConsole {
+impl Observer for Buckets {
     fn console_output(&self, _instance_id: &str) -> Vec<u8> {
         Vec::new()
+    }
+
+    fn has_bucket(&self, name: &str) -> bool {
+        localcloud::object_storage::has_bucket(&self.0, name)
     }
 }
 
@@ -185,6 +206,11 @@ impl Answer {
             Node::Timestamp(seconds) => Some(Timestamp::from_seconds(*seconds).to_string()),
             other => panic!("{path} is {other:?}"),
         }
+    }
+
+    /// All of it.
+    pub(crate) fn tree(&self) -> &Node {
+        &self.0
     }
 
     pub(crate) fn text(&self, path: &str) -> String {
@@ -239,6 +265,14 @@ impl ProxyDriver for BusyProxy {
             status.current_sessions = sessions.get(&status.instance_id).copied().unwrap_or(0);
         }
         Ok(statuses)
+    }
+
+    async fn ended_requests(&self) -> localcloud::drivers::Result<EndedRequests> {
+        self.inner.ended_requests().await
+    }
+
+    async fn forget_requests(&self, position: u64) -> localcloud::drivers::Result<()> {
+        self.inner.forget_requests(position).await
     }
 
     async fn stop(&self) -> localcloud::drivers::Result<()> {

@@ -1,23 +1,19 @@
 //! Metrics, as they are put, listed and got.
 
-use std::{process::Stdio, sync::Arc};
+/// boto3, over each protocol.
+mod clients;
+
+use std::sync::Arc;
 
 use localcloud::{
-    api::{cloudwatch, operation::Observer},
-    metrics::Metrics,
-    model::{id, identity::Credential, site::Site, time::Timestamp},
-    store::{Store, StoreError},
-    wire::front::Front,
+    metrics::{Metric, Metrics, Sample, keep},
+    model::time::Timestamp,
 };
-use tokio::{io::AsyncWriteExt as _, process::Command};
+use tokio_util::sync::CancellationToken;
 
-use super::{
-    ec2::clients::python,
-    fake_world::{Answer, FakeWorld},
-};
+use super::fake_world::{Answer, FakeWorld};
 
 const CLOUDWATCH: &str = "monitoring";
-const SCRIPT: &str = include_str!("metrics/boto3.py");
 
 type Parameters = Vec<(String, String)>;
 
@@ -430,68 +426,38 @@ fn queries_that_cannot_be_are_refused_in_cloudwatchs_words() {
     );
 }
 
-struct NoConsole;
-
-impl Observer for NoConsole {
-    fn console_output(&self, _instance_id: &str) -> Vec<u8> {
-        Vec::new()
+#[test]
+fn times_beyond_all_calendars_are_refused_or_empty() {
+    let world = FakeWorld::new();
+    let far = Timestamp::from_seconds(1e300);
+    let past = Timestamp::from_seconds(-1e300);
+    assert_eq!(far.plus_secs(1), far);
+    assert_eq!(past.floor_to(3600), past);
+    for (start, end) in
+        [("-9999-01-01T00:00:00Z", "9999-12-30T00:00:00Z"), ("0001-01-01T00:00:00Z", "0001-01-01T00:05:00Z")]
+    {
+        let times = [("StartTime", start), ("EndTime", end)];
+        let data = call(&world, "GetMetricData", &data(&[("m1", "metric Errors"), ("e1", "FILL(m1, 0)")], &times));
+        let statistics = call(&world, "GetMetricStatistics", &statistics(&times));
+        for answer in [data, statistics] {
+            assert!(!answer.as_ref().is_err_and(|said| said.contains("InternalError")), "{answer:?}");
+        }
     }
 }
 
 #[tokio::test]
-async fn boto3_puts_and_gets_metrics_by_each_protocol() {
-    let Some(python) = python() else {
-        eprintln!("skipped: no Python with boto3; `python3 -m venv target/venv && target/venv/bin/pip install boto3`");
-        return;
-    };
+async fn what_was_recorded_is_written_when_the_cloud_ends_in_order() {
     let dir = tempfile::tempdir().unwrap();
-    let store = Arc::new(Store::open(&dir.path().join("records")).unwrap());
-    let site = Site::new((10, 77), (127, 77), 8773);
-    let secret_key = id::base64(40);
-    let credential = Credential {
-        access_key: "AKIAIOSFODNN7EXAMPLE".to_owned(),
-        secret_key: secret_key.clone(),
-        session_token: None,
-        created: Timestamp::now(),
-        expires: None,
-        principal_arn: format!("arn:aws:iam::{}:root", site.account_id),
-        principal_id: site.account_id.clone(),
-        account_id: site.account_id.clone(),
-        instance_id: None,
-        role_name: None,
-        user_name: None,
-    };
-    store
-        .transact(|tx| {
-            tx.put(site);
-            tx.put(credential);
-            Ok::<_, StoreError>(())
-        })
-        .unwrap();
-    let metrics = Arc::new(Metrics::open(&dir.path().join("metrics")));
-    let front = Front::new(store, vec![cloudwatch::service()], Arc::new(NoConsole), metrics);
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}/services/CloudWatch", listener.local_addr().unwrap());
-    let serving = tokio::spawn(async move { axum::serve(listener, front.router()).await });
-    let mut child = Command::new(python)
-        .arg("-")
-        .env_clear()
-        .env("AWS_CLOUDWATCH_URL", url)
-        .env("AWS_ACCESS_KEY_ID", "AKIAIOSFODNN7EXAMPLE")
-        .env("AWS_SECRET_ACCESS_KEY", secret_key)
-        .env("AWS_DEFAULT_REGION", "localcloud")
-        .env("AWS_EC2_METADATA_DISABLED", "true")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-        .unwrap();
-    let mut stdin = child.stdin.take().unwrap();
-    stdin.write_all(SCRIPT.as_bytes()).await.unwrap();
-    drop(stdin);
-    let output = child.wait_with_output().await.unwrap();
-    serving.abort();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "done");
+    let file = dir.path().join("metrics");
+    let metric = Metric::new("App", "Latency", &[]);
+    let now = Timestamp::now();
+    {
+        let metrics = Arc::new(Metrics::open(&file));
+        let stop = CancellationToken::new();
+        let keeping = tokio::spawn(keep(Arc::clone(&metrics), stop.clone()));
+        metrics.record(vec![Sample::of(metric.clone(), now, "Seconds", 1.0)]);
+        stop.cancel();
+        keeping.await.unwrap();
+    }
+    assert_eq!(Metrics::open(&file).since(&metric, now).len(), 1);
 }

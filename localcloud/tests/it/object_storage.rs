@@ -15,6 +15,7 @@ use localcloud::{
     host::{file, process::PidFile},
     object_storage::{self, S3Credential, S3Credentials, Usage},
     paths::Paths,
+    policy::Identity,
 };
 use rustix::process::Signal;
 
@@ -32,8 +33,11 @@ fn credential(access_key: &str, secret_key: &str, token: Option<&str>, expires: 
         secret_key: secret_key.to_owned(),
         session_token: token.map(str::to_owned),
         expires_at_epoch_secs: expires,
-        account_id: "000000000001".to_owned(),
-        principal_arn: "arn:aws:iam::000000000001:root".to_owned(),
+        identity: Identity {
+            arn: "arn:aws:iam::000000000001:root".to_owned(),
+            account_id: "000000000001".to_owned(),
+            ..Identity::default()
+        },
     }
 }
 

@@ -204,7 +204,13 @@ async fn sweep(ground: &Path) {
 async fn image_root() -> PathBuf {
     let cache_dir =
         std::env::var_os("LOCALCLOUD_CACHE_DIR").map_or_else(|| "/var/cache/localcloud".into(), PathBuf::from);
-    let config =
-        Config { state_dir: ground(), cache_dir, port: API_PORT, subnet: SUBNET, public_subnet: Prefix(127, 77) };
+    let config = Config {
+        state_dir: ground(),
+        cache_dir,
+        port: API_PORT,
+        subnet: SUBNET,
+        public_subnet: Prefix(127, 77),
+        instance_limit: 40,
+    };
     image::build(&config, &image::BuildOptions::default()).await.unwrap().root
 }

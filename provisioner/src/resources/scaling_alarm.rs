@@ -8,7 +8,7 @@ use crate::cloud::retry::{CloudError, found, gone};
 use crate::resource::{Changes, ClientToken, CloudResult, Desired, Observed, Outputs, Resource, ResourceKey, Value};
 use crate::resources::keys;
 
-const PERIOD_SECS: i32 = 60;
+/// How many periods in a row it takes.
 const PERIODS: i32 = 2;
 
 /// An alarm.
@@ -19,6 +19,8 @@ pub struct ScalingAlarm {
     pub above: bool,
     /// The threshold.
     pub percent: u32,
+    /// The length of a period.
+    pub period_secs: i32,
     /// The policy it runs.
     pub policy: &'static str,
 }
@@ -48,7 +50,7 @@ impl ScalingAlarm {
             .dimensions(group)
             .comparison_operator(self.operator())
             .threshold(f64::from(self.percent))
-            .period(PERIOD_SECS)
+            .period(self.period_secs)
             .evaluation_periods(PERIODS)
             .alarm_actions(action)
             .send()
@@ -72,7 +74,7 @@ impl Resource for ScalingAlarm {
     }
 
     fn desired(&self, known: &Outputs) -> Desired {
-        let rule = rule("CPUUtilization", self.operator().as_str(), f64::from(self.percent), PERIOD_SECS, PERIODS);
+        let rule = rule("CPUUtilization", self.operator().as_str(), f64::from(self.percent), self.period_secs, PERIODS);
         Desired::default().with("rule", rule).with_value("action", self.action(known))
     }
 

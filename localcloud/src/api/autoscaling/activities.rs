@@ -81,11 +81,11 @@ impl Operation for DescribeScalingActivities {
         if let Some(group) = &self.auto_scaling_group_name {
             find(tx, group)?;
         }
-        let mut activities = tx.list::<Activity>();
-        activities.retain(|activity| {
-            self.auto_scaling_group_name.as_ref().is_none_or(|group| activity.group_name == *group)
-                && (self.activity_ids.is_empty() || self.activity_ids.contains(&activity.id))
-        });
+        let mut activities = match &self.auto_scaling_group_name {
+            Some(group) => tx.list_below::<Activity>(&Activity::keys_of(group)),
+            None => tx.list::<Activity>(),
+        };
+        activities.retain(|activity| self.activity_ids.is_empty() || self.activity_ids.contains(&activity.id));
         activities.sort_by_key(|activity| newest_first(activity));
         let (activities, next_token) =
             page(activities, |activity| newest_first(activity), self.next_token.as_deref(), size)?;

@@ -61,9 +61,18 @@ impl Operation for SetDesiredCapacity {
     }
 }
 
+/// A cooldown begins when what a simple policy caused has ended, which lifecycle hooks may put off
+/// (<https://docs.aws.amazon.com/autoscaling/ec2/userguide/ec2-auto-scaling-scaling-cooldowns.html>).
+///
 /// # Errors
-/// While the last scaling's cooldown lasts.
+/// While the last scaling is under way, or its cooldown lasts.
 pub fn check_cooldown(group: &AutoScalingGroup, now: Timestamp) -> Result<(), ApiError> {
+    if group.members.iter().any(|member| member.holds_cooldown) {
+        return Err(ApiError::new(
+            "ScalingActivityInProgress",
+            format!("Scaling activity of a policy is in progress for AutoScalingGroup {}", group.name),
+        ));
+    }
     let Some(scaled) = group.last_scaled else { return Ok(()) };
     let until = scaled.plus_secs(group.last_cooldown_secs.into());
     if now >= until {

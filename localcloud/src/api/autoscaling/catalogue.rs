@@ -88,33 +88,6 @@ impl Operation for DescribeAccountLimits {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase", deny_unknown_fields)]
-pub struct DescribeLifecycleHooks {
-    auto_scaling_group_name: String,
-    #[serde(default)]
-    lifecycle_hook_names: Vec<String>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "PascalCase")]
-pub struct DescribeLifecycleHooksOutput {
-    lifecycle_hooks: Vec<String>,
-}
-
-impl Operation for DescribeLifecycleHooks {
-    const ACTION: &'static str = "DescribeLifecycleHooks";
-    type Output = DescribeLifecycleHooksOutput;
-
-    fn run(self, tx: &mut Transaction<'_>, _caller: &Caller<'_>) -> Result<Self::Output, ApiError> {
-        find(tx, &self.auto_scaling_group_name)?;
-        match self.lifecycle_hook_names.first() {
-            Some(name) => Err(ApiError::validation(format!("No Lifecycle Hook found with name {name}"))),
-            None => Ok(DescribeLifecycleHooksOutput { lifecycle_hooks: Vec::new() }),
-        }
-    }
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase", deny_unknown_fields)]
 pub struct DescribeNotificationConfigurations {
     #[serde(default)]
     auto_scaling_group_names: Vec<String>,
@@ -144,34 +117,6 @@ impl Operation for DescribeNotificationConfigurations {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase", deny_unknown_fields)]
-pub struct DescribeScheduledActions {
-    auto_scaling_group_name: Option<String>,
-    #[serde(rename = "NextToken")]
-    _next_token: Option<String>,
-    #[serde(rename = "MaxRecords")]
-    _max_records: Option<u32>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "PascalCase")]
-pub struct DescribeScheduledActionsOutput {
-    scheduled_update_group_actions: Vec<String>,
-}
-
-impl Operation for DescribeScheduledActions {
-    const ACTION: &'static str = "DescribeScheduledActions";
-    type Output = DescribeScheduledActionsOutput;
-
-    fn run(self, tx: &mut Transaction<'_>, _caller: &Caller<'_>) -> Result<Self::Output, ApiError> {
-        if let Some(name) = &self.auto_scaling_group_name {
-            find(tx, name)?;
-        }
-        Ok(DescribeScheduledActionsOutput { scheduled_update_group_actions: Vec::new() })
-    }
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase", deny_unknown_fields)]
 pub struct DescribeLoadBalancerTargetGroups {
     auto_scaling_group_name: String,
 }
@@ -189,5 +134,33 @@ impl Operation for DescribeLoadBalancerTargetGroups {
     fn run(self, tx: &mut Transaction<'_>, _caller: &Caller<'_>) -> Result<Self::Output, ApiError> {
         find(tx, &self.auto_scaling_group_name)?;
         Ok(DescribeLoadBalancerTargetGroupsOutput { load_balancer_target_groups: Vec::new() })
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DescribeAutoScalingNotificationTypes {}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct DescribeAutoScalingNotificationTypesOutput {
+    auto_scaling_notification_types: &'static [&'static str],
+}
+
+impl Operation for DescribeAutoScalingNotificationTypes {
+    const ACTION: &'static str = "DescribeAutoScalingNotificationTypes";
+    type Output = DescribeAutoScalingNotificationTypesOutput;
+
+    /// AWS's; there is no topic here to which they could be sent.
+    fn run(self, _tx: &mut Transaction<'_>, _caller: &Caller<'_>) -> Result<Self::Output, ApiError> {
+        Ok(DescribeAutoScalingNotificationTypesOutput {
+            auto_scaling_notification_types: &[
+                "autoscaling:EC2_INSTANCE_LAUNCH",
+                "autoscaling:EC2_INSTANCE_LAUNCH_ERROR",
+                "autoscaling:EC2_INSTANCE_TERMINATE",
+                "autoscaling:EC2_INSTANCE_TERMINATE_ERROR",
+                "autoscaling:TEST_NOTIFICATION",
+            ],
+        })
     }
 }

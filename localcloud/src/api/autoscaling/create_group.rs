@@ -4,8 +4,10 @@ use serde::{Deserialize, de::IgnoredAny};
 
 use super::{
     launch_source::{self, LaunchTemplateSpecification},
+    lifecycle_hooks::{LifecycleHookSpecification, check_hooks},
     membership::spoken,
     tags::{self, TagInput},
+    traffic_sources::TrafficSource,
 };
 use crate::{
     api::{
@@ -22,6 +24,7 @@ use crate::{
     store::Transaction,
 };
 
+const LONGEST_WARMUP_SECS: u32 = 7200;
 pub const DEFAULT_COOLDOWN_SECS: u32 = 300;
 /// An instance here boots in seconds; the quota is the machine's.
 const LARGEST_GROUP: u32 = 40;
@@ -63,6 +66,15 @@ pub struct CreateAutoScalingGroup {
     new_instances_protected_from_scale_in: Option<bool>,
     #[serde(default)]
     tags: Vec<TagInput>,
+    #[serde(default)]
+    lifecycle_hook_specification_list: Vec<LifecycleHookSpecification>,
+    #[serde(default)]
+    traffic_sources: Vec<TrafficSource>,
+    max_instance_lifetime: Option<u32>,
+    default_instance_warmup: Option<i64>,
+    context: Option<String>,
+    capacity_rebalance: Option<bool>,
+    desired_capacity_type: Option<String>,
 }
 
 impl Operation for CreateAutoScalingGroup {
@@ -92,11 +104,22 @@ impl Operation for CreateAutoScalingGroup {
                 ),
             ));
         }
+        check_single_kind(self.capacity_rebalance, self.desired_capacity_type.as_deref())?;
+        let mut load_balancer_names = self.load_balancer_names;
+        for source in self.traffic_sources {
+            let balancer = source.balancer_name()?;
+            if !load_balancer_names.contains(&balancer) {
+                load_balancer_names.push(balancer);
+            }
+        }
+        let hooks = self.lifecycle_hook_specification_list.into_iter().map(LifecycleHookSpecification::check);
+        let mut hooks = hooks.collect::<Result<Vec<_>, _>>()?;
+        check_hooks(&mut hooks)?;
         let desired_capacity = self.desired_capacity.unwrap_or(self.min_size);
         check_sizes(self.min_size, self.max_size, desired_capacity)?;
         let launch_source = launch_source::requested(tx, self.launch_configuration_name, self.launch_template)?;
         let (zones, subnets) = check_placement(caller.site, self.availability_zones, self.vpc_zone_identifier)?;
-        check_load_balancers(tx, &self.load_balancer_names)?;
+        check_load_balancers(tx, &load_balancer_names)?;
         let tags = self.tags.into_iter().map(|tag| tag.check(Some(&name))).collect::<Result<Vec<_>, _>>()?;
         tags::check_distinct(&tags)?;
         let now = Timestamp::now();
@@ -115,7 +138,7 @@ impl Operation for CreateAutoScalingGroup {
             default_cooldown_secs: self.default_cooldown.unwrap_or(DEFAULT_COOLDOWN_SECS),
             zones,
             subnets,
-            load_balancer_names: self.load_balancer_names,
+            load_balancer_names,
             health_check_type: check_health_check_type(self.health_check_type)?,
             health_check_grace_secs: self.health_check_grace_period.unwrap_or(0),
             termination_policies: check_termination_policies(self.termination_policies)?,
@@ -123,6 +146,7 @@ impl Operation for CreateAutoScalingGroup {
             tags,
             members: Vec::new(),
             deleting: false,
+            enabled_metrics: Default::default(),
             launch_trouble: None,
             last_scaled: None,
             last_cooldown_secs: 0,
@@ -134,6 +158,12 @@ impl Operation for CreateAutoScalingGroup {
                 starts_cooldown: false,
             }),
             suspended: Default::default(),
+            default_warmup_secs: check_warmup(self.default_instance_warmup)?,
+            max_lifetime_secs: check_lifetime(self.max_instance_lifetime)?,
+            context: self.context,
+            hooks,
+            schedule: Vec::new(),
+            refreshes: Vec::new(),
             name,
         };
         tx.put(group);
@@ -156,6 +186,53 @@ pub fn mixed_instances() -> ApiError {
     ApiError::unsupported(
         "MixedInstancesPolicy is not supported by this cloud; use LaunchTemplate or LaunchConfigurationName.",
     )
+}
+
+/// What only groups of several instance types have.
+///
+/// # Errors
+/// When it is asked for.
+pub fn check_single_kind(capacity_rebalance: Option<bool>, capacity_type: Option<&str>) -> Result<(), ApiError> {
+    if capacity_rebalance == Some(true) {
+        return Err(ApiError::unsupported(
+            "CapacityRebalance is not supported by this cloud, which has no Spot Instances.",
+        ));
+    }
+    match capacity_type {
+        None | Some("units") => Ok(()),
+        Some(other) => Err(ApiError::unsupported(format!(
+            "DesiredCapacityType {other} is not supported by this cloud; use units."
+        ))),
+    }
+}
+
+/// A warm-up of -1 takes a former one away.
+///
+/// # Errors
+/// When it is longer than two hours.
+pub fn check_warmup(seconds: Option<i64>) -> Result<Option<u32>, ApiError> {
+    match seconds {
+        None | Some(-1) => Ok(None),
+        Some(seconds) => u32::try_from(seconds)
+            .ok()
+            .filter(|seconds| *seconds <= LONGEST_WARMUP_SECS)
+            .map(Some)
+            .ok_or_else(|| ApiError::validation(format!("DefaultInstanceWarmup {seconds} is not from 0 to 7200"))),
+    }
+}
+
+/// A lifetime of 0 takes a former one away.
+///
+/// # Errors
+/// When it is shorter than a day, or longer than a year.
+pub fn check_lifetime(seconds: Option<u32>) -> Result<Option<u32>, ApiError> {
+    match seconds {
+        None | Some(0) => Ok(None),
+        Some(seconds @ 86_400..=31_536_000) => Ok(Some(seconds)),
+        Some(seconds) => Err(ApiError::validation(format!(
+            "MaxInstanceLifetime {seconds} must be 0, or from 86400 (1 day) to 31536000 seconds (365 days)"
+        ))),
+    }
 }
 
 /// # Errors

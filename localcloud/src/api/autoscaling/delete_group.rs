@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::{find, membership};
+use super::{find, membership, policies};
 use crate::{
     api::{
         error::ApiError,
@@ -36,7 +36,7 @@ impl Operation for DeleteAutoScalingGroup {
             return Ok(Done {});
         }
         if !self.force_delete.unwrap_or(false) {
-            return Err(match group.capacity().next() {
+            return Err(match group.members.iter().find(|member| !member.lifecycle.is_terminating()) {
                 Some(_) => ApiError::new(
                     "ResourceInUse",
                     "You cannot delete an AutoScalingGroup while there are instances or pending Spot instance request(s) still in the group.",
@@ -51,7 +51,18 @@ impl Operation for DeleteAutoScalingGroup {
         group.deleting = true;
         (group.min_size, group.desired_capacity) = (0, 0);
         group.capacity_change = None;
-        let leaving: Vec<String> = group.capacity().map(|member| member.instance_id.clone()).collect();
+        // Nothing waits for hooks any more, as on AWS.
+        group.hooks.clear();
+        for member in group.members.iter_mut().filter(|member| member.lifecycle == Lifecycle::TerminatingWait) {
+            member.lifecycle = Lifecycle::TerminatingProceed;
+        }
+        let stays = |lifecycle: Lifecycle| lifecycle.is_terminating() || lifecycle == Lifecycle::Detaching;
+        let leaving: Vec<String> = group
+            .members
+            .iter()
+            .filter(|member| !stays(member.lifecycle))
+            .map(|member| member.instance_id.clone())
+            .collect();
         for instance_id in leaving {
             let cause = format!(
                 "At {} a user request force deleted AutoScalingGroup changing the desired capacity to 0.",
@@ -59,19 +70,18 @@ impl Operation for DeleteAutoScalingGroup {
             );
             membership::begin_termination(tx, caller.site, &mut group, &instance_id, cause, now);
         }
-        debug_assert!(group.members.iter().all(|member| member.lifecycle == Lifecycle::Terminating));
         tx.put(group);
         Ok(Done {})
     }
 }
 
-/// Removes a group that has no members, with its policies and activities. Alarms that point at its policies stay, as
-/// they do on AWS.
+/// Removes a group that has no members, with its policies, the alarms that these made, and activities. Alarms of users that
+/// point at its policies stay, as they do on AWS.
 pub fn remove(tx: &mut Transaction<'_>, name: &str) {
-    for policy in tx.list::<ScalingPolicy>().iter().filter(|policy| policy.group_name == name) {
-        tx.delete::<ScalingPolicy>(&policy.key());
+    for policy in tx.list_below::<ScalingPolicy>(&ScalingPolicy::key_of(name, "")) {
+        policies::remove(tx, &policy);
     }
-    for activity in tx.list::<Activity>().iter().filter(|activity| activity.group_name == name) {
+    for activity in tx.list_below::<Activity>(&Activity::keys_of(name)) {
         tx.delete::<Activity>(&activity.key());
     }
     tx.delete::<AutoScalingGroup>(name);

@@ -5,8 +5,10 @@ use serde::{Deserialize, Serialize};
 use super::{
     filters::Filter,
     launch_source::{self, LaunchTemplateSpecification},
+    metrics_collection::EnabledMetric,
     page_size,
     tags::TagDescription,
+    traffic_sources::TrafficSource,
 };
 use crate::{
     api::{
@@ -15,7 +17,7 @@ use crate::{
         page::page,
     },
     model::{
-        auto_scaling::{AutoScalingGroup, Lifecycle, Member},
+        auto_scaling::{AutoScalingGroup, Member},
         instance::Instance,
         time::Timestamp,
     },
@@ -64,11 +66,16 @@ struct GroupDescription {
     suspended_processes: Vec<SuspendedProcess>,
     #[serde(rename = "VPCZoneIdentifier")]
     vpc_zone_identifier: String,
-    enabled_metrics: Vec<String>,
+    enabled_metrics: Vec<EnabledMetric>,
     status: Option<&'static str>,
     tags: Vec<TagDescription>,
     termination_policies: Vec<String>,
     new_instances_protected_from_scale_in: bool,
+    max_instance_lifetime: Option<u32>,
+    default_instance_warmup: Option<u32>,
+    capacity_rebalance: bool,
+    context: Option<String>,
+    traffic_sources: Vec<TrafficSource>,
 }
 
 #[derive(Serialize)]
@@ -98,11 +105,7 @@ pub fn describe_member(tx: &mut Transaction<'_>, member: &Member, zone: &str) ->
         instance_id: member.instance_id.clone(),
         instance_type: tx.get::<Instance>(&member.instance_id).map(|instance| instance.instance_type.clone()),
         availability_zone: zone.to_owned(),
-        lifecycle_state: match member.lifecycle {
-            Lifecycle::Pending => "Pending",
-            Lifecycle::InService => "InService",
-            Lifecycle::Terminating => "Terminating",
-        },
+        lifecycle_state: member.lifecycle.wire(),
         health_status: if member.healthy { "Healthy" } else { "Unhealthy" },
         launch_configuration_name,
         launch_template,
@@ -181,10 +184,15 @@ fn describe(tx: &mut Transaction<'_>, group: &AutoScalingGroup, zone: &str, with
             })
             .collect(),
         vpc_zone_identifier: group.subnets.join(","),
-        enabled_metrics: Vec::new(),
+        enabled_metrics: group.enabled_metrics.iter().map(|name| EnabledMetric::of(name)).collect(),
         status: group.deleting.then_some("Delete in progress"),
         tags: group.tags.iter().map(|tag| TagDescription::of(&group.name, tag)).collect(),
         termination_policies: group.termination_policies.clone(),
         new_instances_protected_from_scale_in: group.new_instances_protected,
+        max_instance_lifetime: group.max_lifetime_secs,
+        default_instance_warmup: group.default_warmup_secs,
+        capacity_rebalance: false,
+        context: group.context.clone(),
+        traffic_sources: group.load_balancer_names.iter().map(|name| TrafficSource::balancer(name)).collect(),
     }
 }

@@ -1,5 +1,7 @@
 //! Members of all groups.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -55,7 +57,19 @@ impl Operation for DescribeAutoScalingInstances {
     fn run(self, tx: &mut Transaction<'_>, caller: &Caller<'_>) -> Result<Self::Output, ApiError> {
         let size = page_size(self.max_records)?;
         let mut details = Vec::new();
-        for group in tx.list::<AutoScalingGroup>() {
+        let groups = if self.instance_ids.is_empty() {
+            tx.list::<AutoScalingGroup>()
+        } else {
+            let find = |id: &String| tx.find::<AutoScalingGroup>(AutoScalingGroup::BY_MEMBER, id);
+            let found: Vec<_> = self.instance_ids.iter().flat_map(find).collect();
+            found
+                .into_iter()
+                .map(|group| (group.name.clone(), group))
+                .collect::<BTreeMap<_, _>>()
+                .into_values()
+                .collect()
+        };
+        for group in groups {
             for member in &group.members {
                 if self.instance_ids.is_empty() || self.instance_ids.contains(&member.instance_id) {
                     details.push(of(&group.name, describe_member(tx, member, &caller.site.zone)));

@@ -1,7 +1,11 @@
-//! A policy is carried out: the desired capacity changes, within the group's bounds and after its cooldown.
+//! A policy is carried out: the desired capacity changes, within the group's bounds.
+
+/// The capacity that a policy asks for. Pure.
+mod adjustment;
 
 use serde::Deserialize;
 
+use self::adjustment::{Breach, Scene};
 use super::{capacity, find_changeable, membership::spoken, policies::find_policy};
 use crate::{
     api::{
@@ -9,6 +13,7 @@ use crate::{
         operation::{Caller, Done, Operation},
     },
     model::{
+        alarm::Alarm,
         auto_scaling::{AutoScalingGroup, ScalingPolicy},
         time::Timestamp,
     },
@@ -21,20 +26,48 @@ pub struct ExecutePolicy {
     auto_scaling_group_name: Option<String>,
     policy_name: String,
     honor_cooldown: Option<bool>,
+    metric_value: Option<f64>,
+    breach_threshold: Option<f64>,
 }
 
 impl Operation for ExecutePolicy {
     const ACTION: &'static str = "ExecutePolicy";
     type Output = Done;
 
+    /// <https://docs.aws.amazon.com/autoscaling/ec2/APIReference/API_ExecutePolicy.html>
     fn run(self, tx: &mut Transaction<'_>, _caller: &Caller<'_>) -> Result<Done, ApiError> {
         let policy = find_policy(tx, self.auto_scaling_group_name.as_deref(), &self.policy_name)?;
         let mut group = find_changeable(tx, &policy.group_name)?;
         let now = Timestamp::now();
+        let breach = match (policy.policy_type.as_str(), self.metric_value, self.breach_threshold) {
+            ("TargetTrackingScaling", ..) => {
+                return Err(ApiError::validation(
+                    "ExecutePolicy is not supported for policy type: TargetTrackingScaling",
+                ));
+            }
+            ("StepScaling", Some(value), Some(threshold)) => {
+                if self.honor_cooldown.is_some() {
+                    return Err(ApiError::validation("HonorCooldown is not supported for policy type: StepScaling"));
+                }
+                Some(Breach { value, threshold })
+            }
+            ("StepScaling", ..) => {
+                return Err(ApiError::validation(
+                    "You must specify MetricValue and BreachThreshold for policy type: StepScaling",
+                ));
+            }
+            (_, None, None) => None,
+            (kind, ..) => {
+                return Err(ApiError::validation(format!(
+                    "MetricValue and BreachThreshold are not supported for policy type: {kind}"
+                )));
+            }
+        };
         if self.honor_cooldown.unwrap_or(false) {
             capacity::check_cooldown(&group, now)?;
         }
-        scale(tx, &mut group, &policy, &format!("a user request executed policy {}", policy.name), now);
+        let by = format!("a user request executed policy {}", policy.name);
+        scale(tx, &mut group, &policy, breach, &by, now)?;
         Ok(Done {})
     }
 }
@@ -51,11 +84,11 @@ pub struct Signal<'a> {
     pub threshold: f64,
 }
 
-/// Carries a policy out as an alarm's action. The group's cooldown is honoured, as the action is repeated for as long as
-/// the state lasts.
+/// Carries a policy out as an alarm's action. The action is repeated for as long as the state lasts: a simple policy
+/// honours the group's cooldown, the others count what is warming up as capacity already.
 ///
 /// # Errors
-/// When there is no such policy, its group is going, or its cooldown lasts.
+/// When there is no such policy, its group is going, or the policy cannot be carried out now.
 pub fn execute_for_alarm(
     tx: &mut Transaction<'_>,
     policy_arn: &str,
@@ -64,63 +97,69 @@ pub fn execute_for_alarm(
 ) -> Result<(), ApiError> {
     let policy = find_policy(tx, None, policy_arn)?;
     let mut group = find_changeable(tx, &policy.group_name)?;
+    if !policy.enabled {
+        return Err(ApiError::new("ScalingActivityInProgress", format!("The policy {} is disabled", policy.name)));
+    }
     if group.is_suspended("AlarmNotification") {
         return Err(ApiError::new("ScalingActivityInProgress", "The process AlarmNotification is suspended"));
     }
-    capacity::check_cooldown(&group, now)?;
+    let is_simple = policy.tracking.is_none() && policy.steps.is_empty();
+    let breach = match signal.metric_value {
+        _ if is_simple => {
+            capacity::check_cooldown(&group, now)?;
+            None
+        }
+        Some(value) => Some(Breach { value, threshold: signal.threshold }),
+        None => {
+            return Err(ApiError::validation(format!(
+                "The alarm {} has no metric value, which the policy {} needs",
+                signal.alarm_name, policy.name
+            )));
+        }
+    };
     let by =
         format!("a monitor alarm {} in state {} triggered policy {}", signal.alarm_name, signal.state, policy.name);
-    scale(tx, &mut group, &policy, &by, now);
+    scale(tx, &mut group, &policy, breach, &by, now)
+}
+
+fn scale(
+    tx: &mut Transaction<'_>,
+    group: &mut AutoScalingGroup,
+    policy: &ScalingPolicy,
+    breach: Option<Breach>,
+    by: &str,
+    now: Timestamp,
+) -> Result<(), ApiError> {
+    let current = group.desired_capacity;
+    let warmup_secs = policy.warmup_secs.or(group.default_warmup_secs).unwrap_or(group.default_cooldown_secs);
+    let scene = Scene::of(group, warmup_secs, now);
+    let (desired, cooldown) = match (breach, &policy.tracking) {
+        (Some(breach), Some(tracking)) => {
+            let desired = scene.tracked(tracking, breach);
+            if desired < current && !others_agree(tx, policy) {
+                return Ok(());
+            }
+            (desired, None)
+        }
+        (Some(breach), None) => (scene.stepped(policy, breach)?, None),
+        (None, _) => (scene.adjusted(policy), Some(policy.cooldown_secs.unwrap_or(group.default_cooldown_secs))),
+    };
+    if desired == current {
+        return Ok(());
+    }
+    let cause = format!("At {} {by} changing the desired capacity from {current} to {desired}.", spoken(now));
+    capacity::set(group, desired, cause, cooldown, now);
+    tx.put(group.clone());
     Ok(())
 }
 
-fn scale(tx: &mut Transaction<'_>, group: &mut AutoScalingGroup, policy: &ScalingPolicy, by: &str, now: Timestamp) {
-    let (current, desired) = (group.desired_capacity, adjusted(group, policy));
-    if desired == current {
-        return;
-    }
-    let cause = format!("At {} {by} changing the desired capacity from {current} to {desired}.", spoken(now));
-    let cooldown = policy.cooldown_secs.unwrap_or(group.default_cooldown_secs);
-    capacity::set(group, desired, cause, Some(cooldown), now);
-    tx.put(group.clone());
-}
-
-/// The capacity that a policy asks for, within the group's bounds
-/// (<https://docs.aws.amazon.com/autoscaling/ec2/userguide/as-scaling-simple-step.html>).
-fn adjusted(group: &AutoScalingGroup, policy: &ScalingPolicy) -> u32 {
-    let current = i64::from(group.desired_capacity);
-    let adjustment = i64::from(policy.scaling_adjustment);
-    let wanted = match policy.adjustment_type.as_str() {
-        "ExactCapacity" => adjustment,
-        "PercentChangeInCapacity" => current + percentage(current, adjustment, policy.min_adjustment_magnitude),
-        _ => current + adjustment,
-    };
-    let within = wanted.clamp(group.min_size.into(), group.max_size.into());
-    u32::try_from(within).unwrap_or(group.desired_capacity)
-}
-
-/// Rounded towards zero, but never to zero.
-fn percentage(current: i64, percent: i64, magnitude: Option<u32>) -> i64 {
-    if percent == 0 {
-        return 0;
-    }
-    let least = i64::from(magnitude.unwrap_or(1).max(1));
-    let change = current * percent / 100;
-    change.abs().max(least) * percent.signum()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn percentages_round_towards_zero_but_never_to_it() {
-        // The user guide's own figures.
-        assert_eq!(percentage(100, 12, None), 12);
-        assert_eq!(percentage(10, 127, None), 12);
-        assert_eq!(percentage(4, 10, None), 1);
-        assert_eq!(percentage(10, -58, None), -5);
-        assert_eq!(percentage(4, -10, None), -1);
-        assert_eq!(percentage(4, 25, Some(2)), 2);
-    }
+/// A group scales in only when all its target tracking policies that may do so are ready to
+/// (<https://docs.aws.amazon.com/autoscaling/ec2/userguide/as-scaling-target-tracking.html>).
+fn others_agree(tx: &mut Transaction<'_>, policy: &ScalingPolicy) -> bool {
+    let policies = tx.list::<ScalingPolicy>();
+    let others = policies
+        .iter()
+        .filter(|other| other.group_name == policy.group_name && other.name != policy.name && other.enabled);
+    let lows: Vec<String> = others.filter_map(|other| other.tracking.as_ref()?.alarm_low.clone()).collect();
+    lows.iter().all(|low| tx.get::<Alarm>(low).is_none_or(|alarm| alarm.state == "ALARM"))
 }

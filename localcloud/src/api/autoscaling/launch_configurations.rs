@@ -140,7 +140,7 @@ impl CreateLaunchConfiguration {
             metadata_tokens_required,
             shutdown_terminates: false,
             monitoring: self.instance_monitoring.is_none_or(|monitoring| monitoring.enabled),
-            tag_specifications: Default::default(),
+            ..LaunchData::default()
         })
     }
 }

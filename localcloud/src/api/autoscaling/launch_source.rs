@@ -100,6 +100,7 @@ pub fn resolve(tx: &mut Transaction<'_>, source: &LaunchSource) -> Result<(Launc
             })?;
             Ok((LaunchSource::Template { id: id.clone(), version: number.to_string() }, version.data.clone()))
         }
+        LaunchSource::Elsewhere => Err(ApiError::validation("There is no launch template or configuration")),
     }
 }
 
@@ -123,5 +124,6 @@ pub fn described(
             };
             (None, Some(specification))
         }
+        LaunchSource::Elsewhere => (None, None),
     }
 }

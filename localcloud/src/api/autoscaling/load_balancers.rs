@@ -8,15 +8,19 @@ use crate::{
         error::ApiError,
         operation::{Caller, Done, Operation},
     },
-    model::{auto_scaling::Lifecycle, load_balancer::LoadBalancer, time::Timestamp},
+    model::{
+        auto_scaling::{AutoScalingGroup, Lifecycle},
+        load_balancer::LoadBalancer,
+        time::Timestamp,
+    },
     store::Transaction,
 };
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase", deny_unknown_fields)]
 pub struct AttachLoadBalancers {
-    auto_scaling_group_name: String,
-    load_balancer_names: Vec<String>,
+    pub auto_scaling_group_name: String,
+    pub load_balancer_names: Vec<String>,
 }
 
 impl Operation for AttachLoadBalancers {
@@ -46,8 +50,8 @@ impl Operation for AttachLoadBalancers {
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase", deny_unknown_fields)]
 pub struct DetachLoadBalancers {
-    auto_scaling_group_name: String,
-    load_balancer_names: Vec<String>,
+    pub auto_scaling_group_name: String,
+    pub load_balancer_names: Vec<String>,
 }
 
 impl Operation for DetachLoadBalancers {
@@ -98,25 +102,27 @@ impl Operation for DescribeLoadBalancers {
     const ACTION: &'static str = "DescribeLoadBalancers";
     type Output = DescribeLoadBalancersOutput;
 
-    /// `Adding` until all members are registered, `InService` when one is healthy
-    /// (<https://docs.aws.amazon.com/autoscaling/ec2/APIReference/API_LoadBalancerState.html>).
     fn run(self, tx: &mut Transaction<'_>, _caller: &Caller<'_>) -> Result<Self::Output, ApiError> {
         let group = find(tx, &self.auto_scaling_group_name)?;
-        let mut load_balancers = Vec::new();
-        for name in &group.load_balancer_names {
-            let balancer = tx.get::<LoadBalancer>(name);
-            let backend = |id: &str| balancer.as_ref().and_then(|balancer| balancer.backends.get(id));
-            let all_registered = group.capacity().all(|member| backend(&member.instance_id).is_some());
-            let one_healthy = group
-                .capacity()
-                .any(|member| backend(&member.instance_id).is_some_and(|known| known.healthy == Some(true)));
-            let state = match (all_registered, one_healthy) {
-                (false, _) => "Adding",
-                (true, false) => "Added",
-                (true, true) => "InService",
-            };
-            load_balancers.push(LoadBalancerState { load_balancer_name: name.clone(), state });
-        }
+        let names = group.load_balancer_names.iter();
+        let load_balancers = names
+            .map(|name| LoadBalancerState { load_balancer_name: name.clone(), state: state_of(tx, &group, name) })
+            .collect();
         Ok(DescribeLoadBalancersOutput { load_balancers })
+    }
+}
+
+/// `Adding` until all members are registered, `InService` when one is healthy
+/// (<https://docs.aws.amazon.com/autoscaling/ec2/APIReference/API_LoadBalancerState.html>).
+pub fn state_of(tx: &mut Transaction<'_>, group: &AutoScalingGroup, balancer_name: &str) -> &'static str {
+    let balancer = tx.get::<LoadBalancer>(balancer_name);
+    let backend = |id: &str| balancer.as_ref().and_then(|balancer| balancer.backends.get(id));
+    let all_registered = group.capacity().all(|member| backend(&member.instance_id).is_some());
+    let one_healthy =
+        group.capacity().any(|member| backend(&member.instance_id).is_some_and(|known| known.healthy == Some(true)));
+    match (all_registered, one_healthy) {
+        (false, _) => "Adding",
+        (true, false) => "Added",
+        (true, true) => "InService",
     }
 }

@@ -49,8 +49,7 @@ pub fn record(tx: &mut Transaction<'_>, activity: Activity) {
     use crate::store::Record as _;
     let group_name = activity.group_name.clone();
     tx.put(activity);
-    let mut of_group = tx.list::<Activity>();
-    of_group.retain(|known| known.group_name == group_name);
+    let of_group = tx.list_below::<Activity>(&Activity::keys_of(&group_name));
     let surplus = of_group.len().saturating_sub(REMEMBERED_ACTIVITIES);
     for old in of_group.iter().filter(|known| known.end.is_some()).take(surplus) {
         tx.delete::<Activity>(&old.key());
@@ -65,8 +64,9 @@ pub fn change_activity(
     change: impl FnOnce(&mut Activity),
 ) -> Option<Activity> {
     let activity_id = activity_id?;
-    let activities = tx.list::<Activity>();
-    let found = activities.iter().find(|known| known.group_name == group_name && known.id == activity_id)?;
+    let activities = tx.list_below::<Activity>(&Activity::keys_of(group_name));
+    // What is changed is mostly new.
+    let found = activities.iter().rev().find(|known| known.id == activity_id)?;
     let mut activity = Activity::clone(found);
     if activity.end.is_some() {
         return None;
@@ -110,6 +110,18 @@ pub fn end_activity(
     });
 }
 
+/// Takes an instance out of its group's balancers. Tells whether one of them still drains it.
+pub fn deregister(tx: &mut Transaction<'_>, group: &AutoScalingGroup, instance_id: &str, now: Timestamp) -> bool {
+    let mut draining = false;
+    for name in &group.load_balancer_names {
+        tx.update::<LoadBalancer>(name, |balancer| {
+            balancer.deregister(instance_id, now);
+            draining |= balancer.backends.contains_key(instance_id);
+        });
+    }
+    draining
+}
+
 /// The first step of a member's end: it leaves the group's balancers and counts no more. What its balancers do not let go
 /// at once is drained; then the reconciler terminates the instance. Returns the activity that tells of it.
 pub fn begin_termination(
@@ -120,13 +132,7 @@ pub fn begin_termination(
     cause: String,
     now: Timestamp,
 ) -> Activity {
-    let mut draining = false;
-    for name in &group.load_balancer_names {
-        tx.update::<LoadBalancer>(name, |balancer| {
-            balancer.deregister(instance_id, now);
-            draining |= balancer.backends.contains_key(instance_id);
-        });
-    }
+    let draining = deregister(tx, group, instance_id, now);
     let mut activity = activity(group, site, format!("Terminating EC2 instance: {instance_id}"), cause, now);
     if draining {
         "WaitingForELBConnectionDraining".clone_into(&mut activity.status);
@@ -134,7 +140,7 @@ pub fn begin_termination(
     let group_name = group.name.clone();
     if let Some(member) = group.member_mut(instance_id) {
         let launching = member.activity_id.replace(activity.id.clone());
-        if member.lifecycle == Lifecycle::Pending {
+        if member.lifecycle.is_pending() {
             end_activity(
                 tx,
                 &group_name,
@@ -145,6 +151,8 @@ pub fn begin_termination(
             );
         }
         member.lifecycle = Lifecycle::Terminating;
+        member.holds_cooldown = false;
+        member.lifecycle_actions.clear();
     }
     record(tx, activity.clone());
     activity

@@ -12,11 +12,19 @@ use crate::{
     store::Transaction,
 };
 
-/// Those that this cloud carries out; it has no schedule, no second zone to balance with and no instance refresh.
-const PROCESSES: &[&str] =
-    &["AddToLoadBalancer", "AlarmNotification", "HealthCheck", "Launch", "ReplaceUnhealthy", "Terminate"];
-/// AWS's others: holding what never runs needs nothing.
-const IDLE_PROCESSES: &[&str] = &["AZRebalance", "InstanceRefresh", "ScheduledActions"];
+/// Those that this cloud carries out; it has no second zone to balance with.
+const PROCESSES: &[&str] = &[
+    "AddToLoadBalancer",
+    "AlarmNotification",
+    "HealthCheck",
+    "InstanceRefresh",
+    "Launch",
+    "ReplaceUnhealthy",
+    "ScheduledActions",
+    "Terminate",
+];
+/// AWS's other one: holding what never runs needs nothing.
+const IDLE_PROCESSES: &[&str] = &["AZRebalance"];
 
 fn chosen(processes: Vec<String>) -> Result<Vec<String>, ApiError> {
     let known = || PROCESSES.iter().chain(IDLE_PROCESSES);

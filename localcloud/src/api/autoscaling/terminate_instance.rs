@@ -8,7 +8,7 @@ use crate::{
         error::ApiError,
         operation::{Caller, Operation},
     },
-    model::{auto_scaling::Lifecycle, time::Timestamp},
+    model::time::Timestamp,
     store::Transaction,
 };
 
@@ -32,7 +32,7 @@ impl Operation for TerminateInstanceInAutoScalingGroup {
     fn run(self, tx: &mut Transaction<'_>, caller: &Caller<'_>) -> Result<Self::Output, ApiError> {
         let mut group = find_group_of(tx, &self.instance_id)?;
         let now = Timestamp::now();
-        if group.member_mut(&self.instance_id).is_some_and(|member| member.lifecycle == Lifecycle::Terminating) {
+        if group.member_mut(&self.instance_id).is_some_and(|member| member.lifecycle.is_terminating()) {
             return Err(ApiError::new(
                 "ScalingActivityInProgress",
                 format!("The instance {} is being terminated already", self.instance_id),
@@ -43,7 +43,8 @@ impl Operation for TerminateInstanceInAutoScalingGroup {
             membership::spoken(now),
             self.instance_id
         );
-        if self.should_decrement_desired_capacity {
+        let is_capacity = group.capacity().any(|member| member.instance_id == self.instance_id);
+        if self.should_decrement_desired_capacity && is_capacity {
             let desired = group.desired_capacity.saturating_sub(1);
             if desired < group.min_size {
                 return Err(ApiError::validation(format!(

@@ -4,7 +4,8 @@ use serde::{Deserialize, de::IgnoredAny};
 
 use super::{
     create_group::{
-        check_health_check_type, check_placement, check_sizes, check_termination_policies, mixed_instances,
+        check_health_check_type, check_lifetime, check_placement, check_single_kind, check_sizes,
+        check_termination_policies, check_warmup, mixed_instances,
     },
     find_changeable,
     launch_source::{self, LaunchTemplateSpecification},
@@ -39,6 +40,11 @@ pub struct UpdateAutoScalingGroup {
     #[serde(default)]
     termination_policies: Vec<String>,
     new_instances_protected_from_scale_in: Option<bool>,
+    max_instance_lifetime: Option<u32>,
+    default_instance_warmup: Option<i64>,
+    context: Option<String>,
+    capacity_rebalance: Option<bool>,
+    desired_capacity_type: Option<String>,
 }
 
 impl Operation for UpdateAutoScalingGroup {
@@ -50,6 +56,7 @@ impl Operation for UpdateAutoScalingGroup {
         if self.mixed_instances_policy.is_some() {
             return Err(mixed_instances());
         }
+        check_single_kind(self.capacity_rebalance, self.desired_capacity_type.as_deref())?;
         if self.launch_configuration_name.is_some() || self.launch_template.is_some() {
             group.launch_source = launch_source::requested(tx, self.launch_configuration_name, self.launch_template)?;
         }
@@ -94,6 +101,15 @@ impl Operation for UpdateAutoScalingGroup {
         }
         if let Some(protected) = self.new_instances_protected_from_scale_in {
             group.new_instances_protected = protected;
+        }
+        if self.max_instance_lifetime.is_some() {
+            group.max_lifetime_secs = check_lifetime(self.max_instance_lifetime)?;
+        }
+        if self.default_instance_warmup.is_some() {
+            group.default_warmup_secs = check_warmup(self.default_instance_warmup)?;
+        }
+        if self.context.is_some() {
+            group.context = self.context;
         }
         // What kept it from launching may have been mended by this.
         group.launch_trouble = None;

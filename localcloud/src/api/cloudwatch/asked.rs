@@ -126,7 +126,7 @@ pub(super) fn whole_second(time: Timestamp) -> Timestamp {
 /// A start is rounded down, the more so the older it is
 /// (<https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_GetMetricStatistics.html>).
 pub(super) fn rounded_start(start: Timestamp, period_secs: u32, now: Timestamp) -> Timestamp {
-    let age = now.millis() - start.millis();
+    let age = now.millis().saturating_sub(start.millis());
     let days = |number: i64| number * DAY_SECS * 1000;
     start.floor_to(match age {
         age if age > days(63) => 3600,

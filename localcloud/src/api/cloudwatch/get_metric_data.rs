@@ -78,7 +78,7 @@ impl Operation for GetMetricData {
         let start = rounded_start(start, shortest, Timestamp::now());
         math::check(&queries).map_err(|error| ApiError::validation(error.to_string()))?;
         check_amount(&queries, (start, end))?;
-        let series = math::evaluate(caller.metrics, &queries, (start, end));
+        let series = math::evaluate_from(caller.metrics, &queries, (start, end));
         let mut series = series.map_err(|error| ApiError::validation(error.to_string()))?;
         let descending = self.scan_by.as_deref() != Some("TimestampAscending");
         if descending {
@@ -110,9 +110,10 @@ fn period(query: &Query) -> Option<u32> {
 /// A request for more periods than could ever be held is refused before it is begun: an answer may be paged, but
 /// expressions are computed as a whole.
 fn check_amount(queries: &[Query], (start, end): (Timestamp, Timestamp)) -> Result<(), ApiError> {
-    const MOST_PERIODS: i64 = 10_000_000;
-    let length = (end.millis() - start.millis()) / 1000;
-    let periods: i64 = queries.iter().map(|query| length / i64::from(period(query).unwrap_or(60))).sum();
+    const MOST_PERIODS: i64 = 3_000_000;
+    let length = end.millis().saturating_sub(start.millis()) / 1000;
+    let periods: i64 =
+        queries.iter().map(|query| length / i64::from(period(query).unwrap_or(60))).fold(0, i64::saturating_add);
     if periods <= MOST_PERIODS {
         return Ok(());
     }

@@ -118,8 +118,8 @@ fn statistics(plain: &[String], extended: &[String], wrong: &mut Wrong) -> Resul
 }
 
 fn check_number((start, end): (Timestamp, Timestamp), period_secs: u32) -> Result<(), ApiError> {
-    let length = (end.millis() - start.millis()) / 1000;
-    let number = (length + i64::from(period_secs) - 1) / i64::from(period_secs);
+    let length = end.millis().saturating_sub(start.millis()) / 1000;
+    let number = length.saturating_add(i64::from(period_secs) - 1) / i64::from(period_secs);
     if number <= MOST_DATAPOINTS {
         return Ok(());
     }

@@ -5,7 +5,7 @@ use crate::{
     image::BuiltImage,
     model::{
         id,
-        image::Image,
+        image::{Image, ImageState},
         instance::{Instance, InstanceState},
         security_group::{Rule, RuleSource, SecurityGroup},
         site::Site,
@@ -45,7 +45,7 @@ pub fn found(tx: &mut Transaction<'_>, site: &Site, built: &BuiltImage) -> Strin
         let needed = instances
             .iter()
             .any(|instance| instance.image_id == image.id && instance.state != InstanceState::Terminated);
-        if !needed && !image.root.is_dir() {
+        if !needed && image.root_snapshot.is_none() && !image.root.is_dir() {
             tx.delete::<Image>(&image.id);
         }
     }
@@ -59,6 +59,14 @@ pub fn found(tx: &mut Transaction<'_>, site: &Site, built: &BuiltImage) -> Strin
         architecture: built.architecture.clone(),
         root: built.root.clone(),
         created: Timestamp::from_seconds(built.created.as_millisecond() as f64 / 1000.0),
+        state: ImageState::Available,
+        state_reason: None,
+        root_snapshot: None,
+        source_instance: None,
+        no_reboot: false,
+        block_devices: Vec::new(),
+        launch_permissions: known.map(|image| image.launch_permissions.clone()).unwrap_or_default(),
+        client_token: None,
         tags: known.map(|image| image.tags.clone()).unwrap_or_default(),
     };
     let id = image.id.clone();

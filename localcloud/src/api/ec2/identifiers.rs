@@ -1,11 +1,18 @@
 //! Checks of the identifiers that requests name, in EC2's words
 //! (<https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html>).
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 use crate::{
     api::error::ApiError,
-    model::{instance::Instance, security_group::SecurityGroup, volume::Volume},
+    model::{
+        address::Address,
+        image::Image,
+        instance::Instance,
+        security_group::SecurityGroup,
+        snapshot::{Snapshot, SnapshotState},
+        volume::Volume,
+    },
     store::Transaction,
 };
 
@@ -33,10 +40,11 @@ pub(super) fn instance(tx: &mut Transaction<'_>, id: &str) -> Result<Arc<Instanc
 pub(super) fn instances(tx: &mut Transaction<'_>, ids: &[String]) -> Result<Vec<Arc<Instance>>, ApiError> {
     let mut found: Vec<Arc<Instance>> = Vec::new();
     let mut missing: Vec<&str> = Vec::new();
+    let mut known: HashSet<&str> = HashSet::new();
     for id in ids {
         check_form("InvalidInstanceID", id, &["i-"])?;
         match tx.get::<Instance>(id) {
-            Some(instance) if found.iter().all(|other| other.id != instance.id) => found.push(instance),
+            Some(instance) if known.insert(id) => found.push(instance),
             Some(_) => {}
             None => missing.push(id),
         }
@@ -55,6 +63,26 @@ pub(super) fn instances(tx: &mut Transaction<'_>, ids: &[String]) -> Result<Vec<
 pub(super) fn volume(tx: &mut Transaction<'_>, id: &str) -> Result<Arc<Volume>, ApiError> {
     check_form("InvalidVolumeID", id, &["vol-"])?;
     tx.get::<Volume>(id).ok_or_else(|| not_found("InvalidVolume", "volume", id))
+}
+
+/// The snapshot of this id, unless it is being deleted.
+pub(super) fn snapshot(tx: &mut Transaction<'_>, id: &str) -> Result<Arc<Snapshot>, ApiError> {
+    check_form("InvalidSnapshotID", id, &["snap-"])?;
+    let found = tx.get::<Snapshot>(id).filter(|snapshot| snapshot.state != SnapshotState::Deleting);
+    found.ok_or_else(|| not_found("InvalidSnapshot", "snapshot", id))
+}
+
+/// The image of this id, whatever its state.
+pub(super) fn image(tx: &mut Transaction<'_>, id: &str) -> Result<Arc<Image>, ApiError> {
+    check_form("InvalidAMIID", id, &["ami-", "emi-"])?;
+    tx.get::<Image>(id)
+        .ok_or_else(|| ApiError::new("InvalidAMIID.NotFound", format!("The image id '[{id}]' does not exist")))
+}
+
+/// The elastic address of this allocation.
+pub(super) fn address(tx: &mut Transaction<'_>, allocation_id: &str) -> Result<Arc<Address>, ApiError> {
+    check_form("InvalidAllocationID", allocation_id, &["eipalloc-"])?;
+    tx.get::<Address>(allocation_id).ok_or_else(|| not_found("InvalidAllocationID", "allocation ID", allocation_id))
 }
 
 /// The group named by id or by name.

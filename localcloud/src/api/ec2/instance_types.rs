@@ -83,7 +83,7 @@ struct MemoryInfo {
     size_mib: u64,
 }
 
-fn architecture() -> &'static str {
+pub(super) fn architecture() -> &'static str {
     match std::env::consts::ARCH {
         "aarch64" => "arm64",
         other => other,
@@ -106,7 +106,7 @@ impl From<InstanceType> for TypeItem {
             memory_info: MemoryInfo { size_mib: kind.memory_mib },
             instance_storage_supported: false,
             hibernation_supported: false,
-            burstable_performance_supported: false,
+            burstable_performance_supported: kind.name.starts_with('t'),
             dedicated_hosts_supported: false,
             auto_recovery_supported: false,
         }
@@ -115,7 +115,7 @@ impl From<InstanceType> for TypeItem {
 
 const COLUMNS: &[Column<InstanceType>] = &[
     ("bare-metal", |_| vec!["false".to_owned()]),
-    ("burstable-performance-supported", |_| vec!["false".to_owned()]),
+    ("burstable-performance-supported", |kind| vec![kind.name.starts_with('t').to_string()]),
     ("current-generation", |kind| vec![TypeItem::from(*kind).current_generation.to_string()]),
     ("free-tier-eligible", |_| vec!["false".to_owned()]),
     ("hypervisor", |_| vec!["xen".to_owned()]),

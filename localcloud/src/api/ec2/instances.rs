@@ -1,7 +1,7 @@
 //! Instances as the API shows and changes them. What is asked for here is only written down; the reconciler of
 //! instances carries it out.
 
-/// DescribeInstanceAttribute, ModifyInstanceAttribute, ModifyInstanceMetadataOptions.
+/// DescribeInstanceAttribute.
 pub mod attributes;
 /// DescribeInstances.
 pub mod describe;
@@ -9,8 +9,14 @@ pub mod describe;
 pub mod item;
 /// TerminateInstances, StopInstances, StartInstances, RebootInstances.
 pub mod lifecycle;
+/// ModifyInstanceAttribute, ResetInstanceAttribute.
+pub mod modify;
+/// Metadata options, placement, credits, passwords, reports.
+pub mod options;
 /// What an instance may be launched with, as RunInstances and launch templates word it.
 pub mod parameters;
+/// Instance profiles of instances that run.
+pub mod profiles;
 /// RunInstances.
 pub mod run;
 /// DescribeInstanceStatus, GetConsoleOutput.

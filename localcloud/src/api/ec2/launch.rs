@@ -1,16 +1,20 @@
 //! Launching: the one place where instance records are born, for RunInstances and for Auto Scaling alike. It gives out
 //! addresses. It must not know how a request was worded, nor how an instance comes to run.
 
-use std::{collections::BTreeSet, net::Ipv4Addr};
+use std::{
+    collections::{BTreeSet, HashSet},
+    net::Ipv4Addr,
+    sync::Arc,
+};
 
-use super::identifiers;
+use super::{block_devices, identifiers, images};
 use crate::{
     api::error::ApiError,
     model::{
         id,
         identity::InstanceProfile,
-        image::Image,
-        instance::{Instance, InstanceState},
+        image::{Image, ImageState},
+        instance::{Instance, InstanceAttributes, InstanceState},
         instance_type,
         key_pair::KeyPair,
         launch_template::LaunchData,
@@ -24,13 +28,12 @@ use crate::{
 };
 
 /// As RunInstances does without the parameter.
-const DEFAULT_INSTANCE_TYPE: &str = "m1.small";
+/// What an instance is if nobody says otherwise.
+pub const DEFAULT_INSTANCE_TYPE: &str = "m1.small";
 /// The first host number given out; those below are the gateway's and in reserve.
 const FIRST_HOST: u16 = 10;
 /// The last: those from `.255.0` on are the load balancers'.
 const LAST_HOST: u16 = 0xfeff;
-/// How many instances there may be at once; a machine has only so many processes.
-pub const MAX_INSTANCES: usize = 40;
 /// User-data before base64 (<https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instancedata-add-user-data.html>).
 pub const USER_DATA_LIMIT_BYTES: usize = 16 * 1024;
 
@@ -61,7 +64,7 @@ pub fn launch(
     {
         return Ok(earlier);
     }
-    let image_id = image_of(tx, data)?;
+    let image = image_of(tx, data)?;
     let instance_type = type_of(data)?;
     let security_group_ids = groups_of(tx, data)?;
     if let Some(name) = &data.key_name
@@ -79,15 +82,18 @@ pub fn launch(
     if data.user_data.as_ref().is_some_and(|bytes| bytes.len() > USER_DATA_LIMIT_BYTES) {
         return Err(ApiError::invalid_parameter_value("User data is limited to 16384 bytes"));
     }
-    if count as usize > room(tx) {
+    if count as usize > room(tx, site) {
         return Err(ApiError::new(
             "InstanceLimitExceeded",
             format!(
-                "You have requested more instances ({count}) than fit beside those there are: this cloud runs {MAX_INSTANCES} at most"
+                "You have requested more instances ({count}) than fit beside those there are: this cloud runs {} at most (`localcloud serve --instance-limit`)",
+                site.instance_limit
             ),
         ));
     }
 
+    let devices = block_devices::merge(tx, &image.block_devices, &data.block_devices)?;
+    let volume_tags = data.tag_specifications.get("volume").cloned().unwrap_or_default();
     let mut instance_tags = data.tag_specifications.get("instance").cloned().unwrap_or_default();
     instance_tags.extend(tags.iter().map(|(key, value)| (key.clone(), value.clone())));
     let hosts = free_hosts(tx, count as usize)?;
@@ -100,7 +106,7 @@ pub fn launch(
             id: id::new("i"),
             reservation_id: reservation_id.clone(),
             launch_index,
-            image_id: image_id.clone(),
+            image_id: image.id.clone(),
             instance_type: instance_type.to_owned(),
             state: InstanceState::Pending,
             launched: now,
@@ -120,9 +126,18 @@ pub fn launch(
             state_reason: None,
             reboot_requested: false,
             monitoring: data.monitoring,
+            attributes: InstanceAttributes {
+                image_root: Some(image.root.clone()),
+                disable_api_termination: data.disable_api_termination,
+                disable_api_stop: data.disable_api_stop,
+                source_dest_check_off: false,
+                ebs_optimized: data.ebs_optimized,
+                profile_association: data.instance_profile.is_some().then(|| (id::new("iip-assoc"), now)),
+            },
             tags: instance_tags.clone(),
             trouble: None,
         };
+        block_devices::create(tx, site, &instance, &devices, &volume_tags);
         tx.put(instance.clone());
         instances.push(instance);
     }
@@ -130,16 +145,15 @@ pub fn launch(
 }
 
 /// How many more instances may be launched.
-pub fn room(tx: &mut Transaction<'_>) -> usize {
+pub fn room(tx: &mut Transaction<'_>, site: &Site) -> usize {
     let present = tx.list::<Instance>().iter().filter(|instance| instance.state != InstanceState::Terminated).count();
-    MAX_INSTANCES.saturating_sub(present)
+    (site.instance_limit as usize).saturating_sub(present)
 }
 
 fn launched_by(tx: &mut Transaction<'_>, client_token: &ClientToken) -> Result<Option<Vec<Instance>>, ApiError> {
     let mut earlier: Vec<Instance> = tx
-        .list::<Instance>()
+        .find::<Instance>(Instance::BY_CLIENT_TOKEN, &client_token.token)
         .iter()
-        .filter(|instance| instance.client_token.as_ref() == Some(&client_token.token))
         .map(|instance| Instance::clone(instance))
         .collect();
     earlier.sort_by_key(|instance| instance.launch_index);
@@ -153,12 +167,15 @@ fn launched_by(tx: &mut Transaction<'_>, client_token: &ClientToken) -> Result<O
     }
 }
 
-fn image_of(tx: &mut Transaction<'_>, data: &LaunchData) -> Result<String, ApiError> {
+fn image_of(tx: &mut Transaction<'_>, data: &LaunchData) -> Result<Arc<Image>, ApiError> {
     let Some(image_id) = &data.image_id else { return Err(ApiError::missing_parameter("ImageId")) };
-    identifiers::check_form("InvalidAMIID", image_id, &["ami-", "emi-"])?;
-    match tx.get::<Image>(image_id) {
-        Some(_) => Ok(image_id.clone()),
-        None => Err(ApiError::new("InvalidAMIID.NotFound", format!("The image id '[{image_id}]' does not exist"))),
+    let image = identifiers::image(tx, image_id)?;
+    match image.state {
+        ImageState::Available => Ok(image),
+        ImageState::Pending | ImageState::Failed => Err(ApiError::new(
+            "InvalidAMIID.Unavailable",
+            format!("The image ID '{image_id}' is not available: it is {}", images::state_name(image.state)),
+        )),
     }
 }
 
@@ -199,11 +216,14 @@ fn free_hosts(tx: &mut Transaction<'_>, count: usize) -> Result<Vec<u16>, ApiErr
         let [_, _, third, fourth] = address.octets();
         u16::from_be_bytes([third, fourth])
     };
-    let mut held: BTreeSet<u16> = tx.list::<LoadBalancer>().iter().map(|balancer| host(balancer.address)).collect();
+    let mut held: HashSet<u16> = tx.list::<LoadBalancer>().iter().map(|balancer| host(balancer.address)).collect();
     let mut remembered = BTreeSet::new();
     for instance in tx.list::<Instance>() {
-        let of_whom = if instance.state == InstanceState::Terminated { &mut remembered } else { &mut held };
-        of_whom.insert(host(instance.private_ip));
+        if instance.state == InstanceState::Terminated {
+            remembered.insert(host(instance.private_ip));
+        } else {
+            held.insert(host(instance.private_ip));
+        }
     }
     let fresh = (FIRST_HOST..=LAST_HOST).filter(|host| !held.contains(host) && !remembered.contains(host));
     let again = remembered.iter().copied().filter(|host| !held.contains(host));
@@ -310,7 +330,7 @@ mod tests {
     #[test]
     fn more_instances_than_the_limit_are_refused() {
         let cloud = cloud();
-        cloud.launch(u32::try_from(MAX_INSTANCES).expect("small"), None).expect("launches");
+        cloud.launch(cloud.site.instance_limit, None).expect("launches");
         assert_eq!(cloud.launch(1, None).expect_err("refused").code, "InstanceLimitExceeded");
     }
 }

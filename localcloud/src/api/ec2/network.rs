@@ -1,14 +1,13 @@
-//! What a cloud is born with: one VPC, one subnet, one zone, one region. Interfaces and gateways are no records here,
-//! so that their lists are empty.
+//! What a cloud is born with: one VPC, one subnet, one zone, one region. Gateways are no records here, so that
+//! their list is empty.
 
 use serde::{Deserialize, Serialize};
 
 use super::{
+    addresses::MOST_ADDRESSES,
     dry_run,
     filters::{self, Column, Filter},
-    identifiers,
-    launch::MAX_INSTANCES,
-    pagination,
+    identifiers, pagination,
     tag_specifications::TagItem,
 };
 use crate::{
@@ -231,14 +230,6 @@ macro_rules! describe_none {
 }
 
 describe_none!(
-    DescribeNetworkInterfaces,
-    "NetworkInterfaceId",
-    NetworkInterfaces,
-    "networkInterfaceSet",
-    "InvalidNetworkInterfaceID",
-    "network interface"
-);
-describe_none!(
     DescribeInternetGateways,
     "InternetGatewayId",
     InternetGateways,
@@ -417,10 +408,10 @@ impl Operation for DescribeAccountAttributes {
         let known = [
             ("supported-platforms", "VPC".to_owned()),
             ("default-vpc", caller.site.vpc_id.clone()),
-            ("max-instances", MAX_INSTANCES.to_string()),
+            ("max-instances", caller.site.instance_limit.to_string()),
             ("vpc-max-security-groups-per-interface", "5".to_owned()),
-            ("max-elastic-ips", "0".to_owned()),
-            ("vpc-max-elastic-ips", "0".to_owned()),
+            ("max-elastic-ips", MOST_ADDRESSES.to_string()),
+            ("vpc-max-elastic-ips", MOST_ADDRESSES.to_string()),
         ];
         if let Some(name) = self.names.iter().find(|name| !known.iter().any(|(known, _)| known == name)) {
             return Err(ApiError::invalid_parameter_value(format!(

@@ -23,3 +23,11 @@ pub(super) fn page<T>(
     let size = max_results.map_or(usize::MAX, |number| number as usize);
     page::page(items, key, next_token.filter(|token| !token.is_empty()), size)
 }
+
+/// The refusal of MaxResults beside ids, which AWS takes one of.
+pub(super) fn ids_with_max_results(ids: &str) -> ApiError {
+    ApiError::new(
+        "InvalidParameterCombination",
+        format!("The parameter {ids} cannot be used with the parameter maxResults"),
+    )
+}

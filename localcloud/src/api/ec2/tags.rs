@@ -14,8 +14,8 @@ use crate::{
         operation::{Caller, Operation, Return},
     },
     model::{
-        image::Image, instance::Instance, key_pair::KeyPair, launch_template::LaunchTemplate,
-        security_group::SecurityGroup, tag::Tags, volume::Volume,
+        address::Address, image::Image, instance::Instance, key_pair::KeyPair, launch_template::LaunchTemplate,
+        security_group::SecurityGroup, snapshot::Snapshot, tag::Tags, volume::Volume,
     },
     store::{Record, Transaction},
 };
@@ -51,6 +51,20 @@ const KINDS: &[Kind] = &[
         name: "volume",
         change: |tx, id, change| tx.update::<Volume>(id, |volume| change(&mut volume.tags)),
         list: |tx| list::<Volume>(tx, |volume| (volume.id.clone(), volume.tags.clone())),
+    },
+    Kind {
+        prefixes: &["snap-"],
+        code: "InvalidSnapshot",
+        name: "snapshot",
+        change: |tx, id, change| tx.update::<Snapshot>(id, |snapshot| change(&mut snapshot.tags)),
+        list: |tx| list::<Snapshot>(tx, |snapshot| (snapshot.id.clone(), snapshot.tags.clone())),
+    },
+    Kind {
+        prefixes: &["eipalloc-"],
+        code: "InvalidAllocationID",
+        name: "elastic-ip",
+        change: |tx, id, change| tx.update::<Address>(id, |address| change(&mut address.tags)),
+        list: |tx| list::<Address>(tx, |address| (address.id.clone(), address.tags.clone())),
     },
     Kind {
         prefixes: &["ami-", "emi-"],

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    dry_run, identifiers,
+    block_devices, dry_run, identifiers,
     instances::{item::attachment_state, parameters::check_zone},
     tag_specifications::{TagItem, TagSpecification, tag_set, tags_for},
 };
@@ -22,12 +22,34 @@ use crate::{
 
 /// AttachVolume, DetachVolume.
 pub mod attachment;
+/// DescribeVolumeAttribute, ModifyVolumeAttribute, EnableVolumeIO.
+pub mod attributes;
 /// DescribeVolumes, DescribeVolumeStatus.
 pub mod describe;
+/// ModifyVolume, DescribeVolumesModifications.
+pub mod modify;
 
 /// As for gp2 (<https://docs.aws.amazon.com/ebs/latest/userguide/general-purpose.html>).
 const LARGEST_GIB: u32 = 16384;
 const VOLUME_TYPES: &[&str] = &["standard", "gp2", "gp3"];
+pub(super) const DEFAULT_TYPE: &str = "standard";
+
+pub(super) fn check_size(size_gib: u32) -> Result<(), ApiError> {
+    if (1..=LARGEST_GIB).contains(&size_gib) {
+        return Ok(());
+    }
+    Err(ApiError::invalid_parameter_value(format!("Volume of {size_gib}GiB is invalid: 1 to {LARGEST_GIB} GiB")))
+}
+
+pub(super) fn check_type(volume_type: &str) -> Result<(), ApiError> {
+    if VOLUME_TYPES.contains(&volume_type) {
+        return Ok(());
+    }
+    Err(ApiError::new(
+        "UnknownVolumeType",
+        format!("Unsupported volume type '{volume_type}' for volume creation: {}", VOLUME_TYPES.join(", ")),
+    ))
+}
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -74,7 +96,7 @@ impl From<&Volume> for VolumeItem {
         Self {
             volume_id: volume.id.clone(),
             size: volume.size_gib,
-            snapshot_id: String::new(),
+            snapshot_id: volume.snapshot_id.clone().unwrap_or_default(),
             availability_zone: volume.zone.clone(),
             status: match volume.state {
                 VolumeState::Creating => "creating",
@@ -137,35 +159,23 @@ impl Operation for CreateVolume {
                 |error| ApiError { code: "InvalidZone.NotFound".to_owned(), ..error },
             ));
         }
-        if self.snapshot_id.as_ref().is_some_and(|id| !id.is_empty()) {
-            return Err(ApiError::unsupported("Snapshots are not available in this cloud."));
-        }
         if self.encrypted == Some(true) || self.multi_attach_enabled == Some(true) {
             return Err(ApiError::unsupported(
                 "Volumes of this cloud are neither encrypted nor attached to several instances.",
             ));
         }
-        let Some(size_gib) = self.size else {
-            return Err(ApiError::new("MissingParameter", "The request must contain the parameter size or snapshotId"));
-        };
-        if !(1..=LARGEST_GIB).contains(&size_gib) {
-            return Err(ApiError::invalid_parameter_value(format!(
-                "Volume of {size_gib}GiB is invalid: 1 to {LARGEST_GIB} GiB"
-            )));
-        }
-        let volume_type = self.volume_type.unwrap_or_else(|| "standard".to_owned());
-        if !VOLUME_TYPES.contains(&volume_type.as_str()) {
-            return Err(ApiError::new(
-                "UnknownVolumeType",
-                format!("Unsupported volume type '{volume_type}' for volume creation: {}", VOLUME_TYPES.join(", ")),
-            ));
-        }
+        let snapshot_id = self.snapshot_id.filter(|id| !id.is_empty());
+        let size_gib = block_devices::size_of(tx, self.size, snapshot_id.as_deref())?;
+        let volume_type = self.volume_type.unwrap_or_else(|| DEFAULT_TYPE.to_owned());
+        check_type(&volume_type)?;
         let tags = tags_for(&self.tag_specifications, "volume", &[])?;
         let client_token = self.client_token.filter(|token| !token.is_empty());
         if let Some(token) = &client_token {
             let volumes = tx.list::<Volume>();
             if let Some(earlier) = volumes.iter().find(|volume| volume.client_token.as_ref() == Some(token)) {
-                if earlier.size_gib != size_gib || earlier.volume_type != volume_type {
+                if (earlier.size_gib, &earlier.volume_type, &earlier.snapshot_id)
+                    != (size_gib, &volume_type, &snapshot_id)
+                {
                     return Err(ApiError::new(
                         "IdempotentParameterMismatch",
                         "The request uses the same client token as a previous, but non-identical request.",
@@ -183,6 +193,9 @@ impl Operation for CreateVolume {
             state: VolumeState::Creating,
             created: Timestamp::now(),
             attachment: None,
+            snapshot_id,
+            modification: None,
+            auto_enable_io: false,
             client_token,
             tags,
             trouble: None,

@@ -6,6 +6,7 @@ use rand::RngExt as _;
 use serde::{Deserialize, Serialize};
 
 use super::{
+    limits::MOST_BALANCERS,
     listeners::{self, ListenerInput},
     placement,
     tags::{self, Tag},
@@ -16,6 +17,7 @@ use crate::{
         operation::{Caller, Done, Operation},
     },
     model::{
+        balancer_policy::Policies,
         load_balancer::{ConnectionDraining, HealthCheck, LoadBalancer},
         site::Site,
         time::Timestamp,
@@ -61,9 +63,10 @@ impl Operation for CreateLoadBalancer {
         if self.listeners.is_empty() {
             return Err(ApiError::validation("At least one Listener must be specified"));
         }
-        let mut listeners = Vec::new();
+        let (mut listeners, mut policies) = (Vec::new(), Policies::default());
         for input in self.listeners {
-            listeners::add(&mut listeners, input.check(caller.site)?, &self.load_balancer_name)?;
+            let listener = input.check(tx, caller.site)?;
+            listeners::add(&mut listeners, &mut policies, listener, &self.load_balancer_name)?;
         }
         let (zones, subnets) = match (self.availability_zones.is_empty(), self.subnets.is_empty()) {
             (true, true) => {
@@ -90,7 +93,9 @@ impl Operation for CreateLoadBalancer {
         let tags = tags::checked(self.tags)?;
 
         if let Some(existing) = tx.get::<LoadBalancer>(&self.load_balancer_name) {
-            let same = existing.listeners == listeners
+            let same_listeners = existing.listeners.len() == listeners.len()
+                && existing.listeners.iter().zip(&listeners).all(|(known, listener)| known.is_like(listener));
+            let same = same_listeners
                 && existing.zones == zones
                 && existing.subnets == subnets
                 && existing.security_group_ids == security_group_ids
@@ -128,6 +133,9 @@ impl Operation for CreateLoadBalancer {
             connection_draining: ConnectionDraining { enabled: false, timeout_secs: 300 },
             idle_timeout_secs: 60,
             cross_zone: false,
+            policies,
+            access_log: Default::default(),
+            desync_mitigation: Default::default(),
             tags,
             trouble: None,
         };
@@ -161,10 +169,13 @@ fn dns_name(site: &Site, name: &str, scheme: &str) -> String {
 /// The last 254 addresses of the instances' network are the balancers'.
 fn free_address(tx: &mut Transaction<'_>, site: &Site) -> Result<Ipv4Addr, ApiError> {
     let taken: BTreeSet<Ipv4Addr> = tx.list::<LoadBalancer>().iter().map(|balancer| balancer.address).collect();
-    (1..=254)
+    (1..=MOST_BALANCERS)
         .map(|last| Ipv4Addr::new(site.subnet.0, site.subnet.1, 255, last))
         .find(|address| !taken.contains(address))
-        .ok_or_else(|| ApiError::new("TooManyLoadBalancers", "The quota for load balancers has been reached: 254."))
+        .ok_or_else(|| {
+            let message = format!("The quota for load balancers has been reached: {MOST_BALANCERS}.");
+            ApiError::new("TooManyLoadBalancers", message)
+        })
 }
 
 #[derive(Deserialize)]

@@ -14,7 +14,12 @@ use crate::{
         operation::{Caller, Operation},
         page::page,
     },
-    model::{load_balancer::LoadBalancer, security_group::SecurityGroup, time::Timestamp},
+    model::{
+        balancer_policy::{APP_COOKIE, LB_COOKIE},
+        load_balancer::LoadBalancer,
+        security_group::SecurityGroup,
+        time::Timestamp,
+    },
     store::Transaction,
 };
 
@@ -47,7 +52,7 @@ struct LoadBalancerDescription {
     canonical_hosted_zone_name_id: String,
     listener_descriptions: Vec<ListenerDescription>,
     policies: Policies,
-    backend_server_descriptions: Vec<String>,
+    backend_server_descriptions: Vec<BackendServerDescription>,
     availability_zones: Vec<String>,
     subnets: Vec<String>,
     #[serde(rename = "VPCId")]
@@ -67,14 +72,35 @@ struct ListenerDescription {
     policy_names: Vec<String>,
 }
 
-/// This cloud has no policies; the three lists are there as clients expect them.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct Policies {
-    app_cookie_stickiness_policies: Vec<String>,
+    app_cookie_stickiness_policies: Vec<AppCookieStickinessPolicy>,
     #[serde(rename = "LBCookieStickinessPolicies")]
-    lb_cookie_stickiness_policies: Vec<String>,
+    lb_cookie_stickiness_policies: Vec<LbCookieStickinessPolicy>,
     other_policies: Vec<String>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct AppCookieStickinessPolicy {
+    policy_name: String,
+    cookie_name: String,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct LbCookieStickinessPolicy {
+    policy_name: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cookie_expiration_period: Option<u64>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct BackendServerDescription {
+    instance_port: u16,
+    policy_names: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -121,14 +147,18 @@ fn description(tx: &mut Transaction<'_>, balancer: &LoadBalancer, vpc_id: &str) 
         listener_descriptions: balancer
             .listeners
             .iter()
-            .map(|listener| ListenerDescription { listener: listener.into(), policy_names: Vec::new() })
+            .map(|listener| ListenerDescription {
+                listener: listener.into(),
+                policy_names: listener.policy_names.clone(),
+            })
             .collect(),
-        policies: Policies {
-            app_cookie_stickiness_policies: Vec::new(),
-            lb_cookie_stickiness_policies: Vec::new(),
-            other_policies: Vec::new(),
-        },
-        backend_server_descriptions: Vec::new(),
+        policies: policies(balancer),
+        backend_server_descriptions: balancer
+            .policies
+            .of_instance_ports
+            .iter()
+            .map(|(port, names)| BackendServerDescription { instance_port: *port, policy_names: names.clone() })
+            .collect(),
         availability_zones: balancer.zones.clone(),
         subnets: balancer.subnets.clone(),
         vpc_id: vpc_id.to_owned(),
@@ -140,4 +170,26 @@ fn description(tx: &mut Transaction<'_>, balancer: &LoadBalancer, vpc_id: &str) 
         created_time: balancer.created,
         scheme: balancer.scheme.clone(),
     }
+}
+
+fn policies(balancer: &LoadBalancer) -> Policies {
+    let mut sorted = Policies {
+        app_cookie_stickiness_policies: Vec::new(),
+        lb_cookie_stickiness_policies: Vec::new(),
+        other_policies: Vec::new(),
+    };
+    for (name, policy) in &balancer.policies.by_name {
+        let policy_name = name.clone();
+        match policy.type_name.as_str() {
+            LB_COOKIE => sorted
+                .lb_cookie_stickiness_policies
+                .push(LbCookieStickinessPolicy { policy_name, cookie_expiration_period: policy.cookie_expires_secs() }),
+            APP_COOKIE => sorted.app_cookie_stickiness_policies.push(AppCookieStickinessPolicy {
+                policy_name,
+                cookie_name: policy.attribute("CookieName").unwrap_or_default().to_owned(),
+            }),
+            _ => sorted.other_policies.push(policy_name),
+        }
+    }
+    sorted
 }

@@ -88,23 +88,21 @@ fn check_target(target: &str) -> Result<String, ApiError> {
         return Err(invalid("must specify a port from 1 to 65535"));
     }
     match protocol.as_str() {
-        "HTTP" if path.is_empty() => {
+        "HTTP" | "HTTPS" if path.is_empty() => {
             Err(invalid("must specify a port followed by a path that begins with a slash, e.g. HTTP:80/ping/this/path"))
         }
-        "HTTP" if path.len() > 1024 => Err(invalid("has a path of more than 1024 bytes")),
-        // The path becomes a word of the proxy's configuration.
-        "HTTP" if !path.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~:/?@!$&()*+,;=%".contains(&byte)) => {
-            Err(invalid("has a character in its path that no URL has"))
-        }
-        "HTTP" => Ok(format!("HTTP:{port}{path}")),
-        "TCP" if path.is_empty() => Ok(format!("TCP:{port}")),
-        "TCP" => Err(invalid("has a path, which only HTTP has")),
-        "HTTPS" | "SSL" => Err(ApiError::new(
-            "UnsupportedProtocol",
-            format!("Health checks by {protocol} are not supported by this cloud. Use HTTP or TCP."),
-        )),
+        "HTTP" | "HTTPS" if path.len() > 1024 => Err(invalid("has a path of more than 1024 bytes")),
+        "HTTP" | "HTTPS" if !path.bytes().all(is_of_url) => Err(invalid("has a character in its path that no URL has")),
+        "HTTP" | "HTTPS" => Ok(format!("{protocol}:{port}{path}")),
+        "TCP" | "SSL" if path.is_empty() => Ok(format!("{protocol}:{port}")),
+        "TCP" | "SSL" => Err(invalid("has a path, which only HTTP and HTTPS have")),
         _ => Err(invalid("has a protocol that is not TCP, HTTP, HTTPS or SSL")),
     }
+}
+
+/// A path's character; the path becomes a word of the proxy's configuration.
+fn is_of_url(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._~:/?@!$&()*+,;=%".contains(&byte)
 }
 
 #[derive(Deserialize)]
@@ -168,10 +166,16 @@ impl Operation for DescribeInstanceHealth {
         };
         let mut instance_states = Vec::new();
         for instance_id in ids {
-            let backend = balancer.backends.get(&instance_id).ok_or_else(|| invalid_instance(&instance_id))?;
-            let instance = tx.get::<Instance>(&instance_id);
-            let (state, reason_code, description) =
-                verdict(&balancer, backend, instance.map_or(InstanceState::Terminated, |instance| instance.state));
+            let instance = tx.get::<Instance>(&instance_id).map(|instance| instance.state);
+            let (state, reason_code, description) = match (balancer.backends.get(&instance_id), instance) {
+                (Some(backend), instance) => verdict(&balancer, backend, instance.unwrap_or(InstanceState::Terminated)),
+                (None, Some(state)) if state.is_alive() => (
+                    "OutOfService",
+                    "Instance",
+                    "Instance is not currently registered with the LoadBalancer.".to_owned(),
+                ),
+                (None, _) => return Err(invalid_instance(&instance_id)),
+            };
             instance_states.push(InstanceHealth { instance_id, state, reason_code, description });
         }
         Ok(DescribeInstanceHealthOutput { instance_states })
@@ -199,7 +203,8 @@ fn verdict(
         InstanceState::ShuttingDown | InstanceState::Terminated => {
             return words("OutOfService", "Instance", "Instance is in terminated state.");
         }
-        InstanceState::Pending | InstanceState::Running => {}
+        InstanceState::Pending => return words("OutOfService", "Instance", "Instance is in pending state."),
+        InstanceState::Running => {}
     }
     match backend.healthy {
         Some(true) => words("InService", "N/A", "N/A"),
@@ -225,6 +230,7 @@ mod tests {
         {
             assert_eq!(check_target(target).expect_err(target).code, "ValidationError", "{target}");
         }
-        assert_eq!(check_target("HTTPS:443/").expect_err("refused").code, "UnsupportedProtocol");
+        assert_eq!(check_target("https:443/").expect("valid"), "HTTPS:443/");
+        assert_eq!(check_target("SSL:443").expect("valid"), "SSL:443");
     }
 }

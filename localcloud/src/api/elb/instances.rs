@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::change;
+use super::{change, limits};
 use crate::{
     api::{
         error::ApiError,
@@ -62,6 +62,7 @@ impl Operation for RegisterInstancesWithLoadBalancer {
             for InstanceName { instance_id } in &self.instances {
                 balancer.register(instance_id, now);
             }
+            limits::check_instances(balancer.backends.len())?;
             Ok(InstancesOutput { instances: registered(balancer) })
         })
     }

@@ -3,8 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    already_exists, check_name, check_path, delete_conflict, find_role, listing,
-    policy_document::{self, Kind},
+    already_exists, check_name, check_path, delete_conflict, find_role, listing, policy_document,
     tags::{Tag, checked, listed},
 };
 use crate::{
@@ -17,11 +16,28 @@ use crate::{
         identity::{InstanceProfile, Role},
         time::Timestamp,
     },
+    policy::Kind,
     store::Transaction,
 };
 
-/// Instances renew their credentials by themselves; nobody else assumes a role here.
-const SESSION_SECS: u32 = 3600;
+/// <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html>
+const MOST_TRUST_CHARACTERS: usize = 2048;
+
+fn check_trust(document: &str) -> Result<(), ApiError> {
+    policy_document::check(document, Kind::Trust)?;
+    policy_document::check_size(document, "ACLSizePerRole", MOST_TRUST_CHARACTERS)
+}
+
+/// How long a session of the role may be asked for (<https://docs.aws.amazon.com/IAM/latest/APIReference/API_CreateRole.html>).
+fn checked_session_secs(seconds: Option<u32>) -> Result<u32, ApiError> {
+    let seconds = seconds.unwrap_or(Role::DEFAULT_SESSION_SECS);
+    if (3600..=43_200).contains(&seconds) {
+        return Ok(seconds);
+    }
+    Err(ApiError::validation(format!(
+        "1 validation error detected: Value '{seconds}' at 'maxSessionDuration' failed to satisfy constraint: Member must have value between 3600 and 43200"
+    )))
+}
 
 /// A role as answers have it.
 #[derive(Serialize)]
@@ -45,11 +61,11 @@ impl RoleDescription {
             path: role.path.clone(),
             role_name: role.name.clone(),
             role_id: role.id.clone(),
-            arn: format!("arn:aws:iam::{account_id}:role{}{}", role.path, role.name),
+            arn: role.arn(account_id),
             create_date: role.created,
             assume_role_policy_document: policy_document::encoded(&role.assume_role_policy),
             description: role.description.clone(),
-            max_session_duration: SESSION_SECS,
+            max_session_duration: role.max_session_secs,
             tags: listed(&role.tags),
         }
     }
@@ -79,12 +95,8 @@ impl Operation for CreateRole {
 
     fn run(self, tx: &mut Transaction<'_>, caller: &Caller<'_>) -> Result<Self::Output, ApiError> {
         check_name("roleName", &self.role_name, 64)?;
-        policy_document::check(&self.assume_role_policy_document, Kind::Trust)?;
-        if self.max_session_duration.is_some_and(|seconds| seconds != SESSION_SECS) {
-            return Err(ApiError::unsupported(format!(
-                "A MaxSessionDuration other than {SESSION_SECS} is not supported by this cloud, where only instances assume roles."
-            )));
-        }
+        check_trust(&self.assume_role_policy_document)?;
+        let max_session_secs = checked_session_secs(self.max_session_duration)?;
         if tx.list::<Role>().iter().any(|role| role.name.eq_ignore_ascii_case(&self.role_name)) {
             return Err(already_exists(format!("Role with name {} already exists.", self.role_name)));
         }
@@ -96,6 +108,8 @@ impl Operation for CreateRole {
             description: self.description,
             created: Timestamp::now(),
             inline_policies: Default::default(),
+            attached_policies: Default::default(),
+            max_session_secs,
             tags: checked(self.tags)?,
         };
         let output = RoleOutput { role: RoleDescription::of(&role, &caller.account_id) };
@@ -169,6 +183,9 @@ impl Operation for DeleteRole {
         if !role.inline_policies.is_empty() {
             return Err(delete_conflict("Cannot delete entity, must delete policies first."));
         }
+        if !role.attached_policies.is_empty() {
+            return Err(delete_conflict("Cannot delete entity, must detach all policies first."));
+        }
         tx.delete::<Role>(&self.role_name);
         Ok(Done {})
     }
@@ -187,9 +204,53 @@ impl Operation for UpdateAssumeRolePolicy {
 
     fn run(self, tx: &mut Transaction<'_>, _caller: &Caller<'_>) -> Result<Done, ApiError> {
         let mut role = Role::clone(&*find_role(tx, &self.role_name)?);
-        policy_document::check(&self.policy_document, Kind::Trust)?;
+        check_trust(&self.policy_document)?;
         role.assume_role_policy = self.policy_document;
         tx.put(role);
         Ok(Done {})
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
+pub struct UpdateRole {
+    role_name: String,
+    description: Option<String>,
+    max_session_duration: Option<u32>,
+}
+
+impl Operation for UpdateRole {
+    const ACTION: &'static str = "UpdateRole";
+    type Output = Done;
+
+    fn run(self, tx: &mut Transaction<'_>, _caller: &Caller<'_>) -> Result<Done, ApiError> {
+        let mut role = Role::clone(&*find_role(tx, &self.role_name)?);
+        if let Some(description) = self.description {
+            role.description = Some(description);
+        }
+        if self.max_session_duration.is_some() {
+            role.max_session_secs = checked_session_secs(self.max_session_duration)?;
+        }
+        tx.put(role);
+        Ok(Done {})
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
+pub struct UpdateRoleDescription {
+    role_name: String,
+    description: String,
+}
+
+impl Operation for UpdateRoleDescription {
+    const ACTION: &'static str = "UpdateRoleDescription";
+    type Output = RoleOutput;
+
+    fn run(self, tx: &mut Transaction<'_>, caller: &Caller<'_>) -> Result<Self::Output, ApiError> {
+        let mut role = Role::clone(&*find_role(tx, &self.role_name)?);
+        role.description = Some(self.description);
+        tx.put(role.clone());
+        Ok(RoleOutput { role: RoleDescription::of(&role, &caller.account_id) })
     }
 }

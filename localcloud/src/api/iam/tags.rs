@@ -1,15 +1,18 @@
-//! Tags of roles and instance profiles.
+//! Tags of users, roles, policies and instance profiles.
+
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{find_profile, find_role, listing};
+use super::{find_profile, holder::Holder as _, listing, managed_policies};
 use crate::{
     api::{
         error::ApiError,
         operation::{Caller, Done, Operation},
     },
     model::{
-        identity::{InstanceProfile, Role},
+        identity::{Role, User},
+        managed_policy::ManagedPolicy,
         tag::Tags,
     },
     store::Transaction,
@@ -17,7 +20,7 @@ use crate::{
 
 const MOST_TAGS: usize = 50;
 
-#[derive(Deserialize, Serialize)]
+#[derive(Clone, Deserialize, Serialize)]
 #[serde(rename_all = "PascalCase", deny_unknown_fields)]
 pub struct Tag {
     key: String,
@@ -65,122 +68,84 @@ pub struct TagsOutput {
     marker: Option<String>,
 }
 
-fn list(tags: &Tags, marker: Option<&str>, max_items: Option<usize>) -> Result<TagsOutput, ApiError> {
+pub(super) fn list(tags: &Tags, marker: Option<&str>, max_items: Option<usize>) -> Result<TagsOutput, ApiError> {
     let (tags, is_truncated, marker) = listing(listed(tags), |tag| tag.key.clone(), marker, max_items)?;
     Ok(TagsOutput { tags, is_truncated, marker })
 }
 
-fn add(known: &mut Tags, tags: Vec<Tag>) -> Result<(), ApiError> {
+pub(super) fn add(known: &mut Tags, tags: Vec<Tag>) -> Result<(), ApiError> {
     known.extend(checked(tags)?);
     check_count(known)
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase", deny_unknown_fields)]
-pub struct TagRole {
-    role_name: String,
-    tags: Vec<Tag>,
+/// The three actions of one kind of resource; they differ in how it is named and found.
+macro_rules! tags {
+    ($find:path, $field:literal, $tag:ident, $untag:ident, $list:ident) => {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "PascalCase", deny_unknown_fields)]
+        pub struct $tag {
+            #[serde(rename = $field)]
+            resource: String,
+            tags: Vec<Tag>,
+        }
+
+        impl Operation for $tag {
+            const ACTION: &'static str = stringify!($tag);
+            type Output = Done;
+
+            fn run(self, tx: &mut Transaction<'_>, _caller: &Caller<'_>) -> Result<Done, ApiError> {
+                let mut resource = (*$find(tx, &self.resource)?).clone();
+                add(&mut resource.tags, self.tags)?;
+                tx.put(resource);
+                Ok(Done {})
+            }
+        }
+
+        #[derive(Deserialize)]
+        #[serde(rename_all = "PascalCase", deny_unknown_fields)]
+        pub struct $untag {
+            #[serde(rename = $field)]
+            resource: String,
+            tag_keys: Vec<String>,
+        }
+
+        impl Operation for $untag {
+            const ACTION: &'static str = stringify!($untag);
+            type Output = Done;
+
+            fn run(self, tx: &mut Transaction<'_>, _caller: &Caller<'_>) -> Result<Done, ApiError> {
+                let mut resource = (*$find(tx, &self.resource)?).clone();
+                resource.tags.retain(|key, _| !self.tag_keys.contains(key));
+                tx.put(resource);
+                Ok(Done {})
+            }
+        }
+
+        #[derive(Deserialize)]
+        #[serde(rename_all = "PascalCase", deny_unknown_fields)]
+        pub struct $list {
+            #[serde(rename = $field)]
+            resource: String,
+            marker: Option<String>,
+            max_items: Option<usize>,
+        }
+
+        impl Operation for $list {
+            const ACTION: &'static str = stringify!($list);
+            type Output = TagsOutput;
+
+            fn run(self, tx: &mut Transaction<'_>, _caller: &Caller<'_>) -> Result<TagsOutput, ApiError> {
+                list(&$find(tx, &self.resource)?.tags, self.marker.as_deref(), self.max_items)
+            }
+        }
+    };
 }
 
-impl Operation for TagRole {
-    const ACTION: &'static str = "TagRole";
-    type Output = Done;
+tags!(Role::find, "RoleName", TagRole, UntagRole, ListRoleTags);
+tags!(User::find, "UserName", TagUser, UntagUser, ListUserTags);
+tags!(find_profile, "InstanceProfileName", TagInstanceProfile, UntagInstanceProfile, ListInstanceProfileTags);
+tags!(find_own_policy, "PolicyArn", TagPolicy, UntagPolicy, ListPolicyTags);
 
-    fn run(self, tx: &mut Transaction<'_>, _caller: &Caller<'_>) -> Result<Done, ApiError> {
-        let mut role = Role::clone(&*find_role(tx, &self.role_name)?);
-        add(&mut role.tags, self.tags)?;
-        tx.put(role);
-        Ok(Done {})
-    }
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase", deny_unknown_fields)]
-pub struct UntagRole {
-    role_name: String,
-    tag_keys: Vec<String>,
-}
-
-impl Operation for UntagRole {
-    const ACTION: &'static str = "UntagRole";
-    type Output = Done;
-
-    fn run(self, tx: &mut Transaction<'_>, _caller: &Caller<'_>) -> Result<Done, ApiError> {
-        let mut role = Role::clone(&*find_role(tx, &self.role_name)?);
-        role.tags.retain(|key, _| !self.tag_keys.contains(key));
-        tx.put(role);
-        Ok(Done {})
-    }
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase", deny_unknown_fields)]
-pub struct ListRoleTags {
-    role_name: String,
-    marker: Option<String>,
-    max_items: Option<usize>,
-}
-
-impl Operation for ListRoleTags {
-    const ACTION: &'static str = "ListRoleTags";
-    type Output = TagsOutput;
-
-    fn run(self, tx: &mut Transaction<'_>, _caller: &Caller<'_>) -> Result<TagsOutput, ApiError> {
-        list(&find_role(tx, &self.role_name)?.tags, self.marker.as_deref(), self.max_items)
-    }
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase", deny_unknown_fields)]
-pub struct TagInstanceProfile {
-    instance_profile_name: String,
-    tags: Vec<Tag>,
-}
-
-impl Operation for TagInstanceProfile {
-    const ACTION: &'static str = "TagInstanceProfile";
-    type Output = Done;
-
-    fn run(self, tx: &mut Transaction<'_>, _caller: &Caller<'_>) -> Result<Done, ApiError> {
-        let mut profile = InstanceProfile::clone(&*find_profile(tx, &self.instance_profile_name)?);
-        add(&mut profile.tags, self.tags)?;
-        tx.put(profile);
-        Ok(Done {})
-    }
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase", deny_unknown_fields)]
-pub struct UntagInstanceProfile {
-    instance_profile_name: String,
-    tag_keys: Vec<String>,
-}
-
-impl Operation for UntagInstanceProfile {
-    const ACTION: &'static str = "UntagInstanceProfile";
-    type Output = Done;
-
-    fn run(self, tx: &mut Transaction<'_>, _caller: &Caller<'_>) -> Result<Done, ApiError> {
-        let mut profile = InstanceProfile::clone(&*find_profile(tx, &self.instance_profile_name)?);
-        profile.tags.retain(|key, _| !self.tag_keys.contains(key));
-        tx.put(profile);
-        Ok(Done {})
-    }
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase", deny_unknown_fields)]
-pub struct ListInstanceProfileTags {
-    instance_profile_name: String,
-    marker: Option<String>,
-    max_items: Option<usize>,
-}
-
-impl Operation for ListInstanceProfileTags {
-    const ACTION: &'static str = "ListInstanceProfileTags";
-    type Output = TagsOutput;
-
-    fn run(self, tx: &mut Transaction<'_>, _caller: &Caller<'_>) -> Result<TagsOutput, ApiError> {
-        list(&find_profile(tx, &self.instance_profile_name)?.tags, self.marker.as_deref(), self.max_items)
-    }
+fn find_own_policy(tx: &mut Transaction<'_>, arn: &str) -> Result<Arc<ManagedPolicy>, ApiError> {
+    managed_policies::find_own_policy(tx, arn).map(Arc::new)
 }

@@ -1,8 +1,12 @@
 //! The configuration as text, from a plan. Pure: equal plans give equal text, and its digest stands in the
 //! description, by which a running worker tells what it runs.
 
-/// Load balancers: front ends by port, back ends by balancer.
+/// Balancers' back ends: health checks, and what carries the traffic.
+mod backends;
+/// Load balancers: front ends by port.
 mod balancers;
+/// Files that a configuration names besides itself.
+mod certificates;
 /// The doors to API, S3 and metadata service, and instances' public ports.
 mod doors;
 
@@ -10,6 +14,7 @@ use std::{collections::BTreeSet, net::SocketAddrV4, path::Path};
 
 use sha2::{Digest as _, Sha256};
 
+use self::certificates::{Certificates, Files};
 use super::{HaproxySettings, ports::Refused, server_state::Server};
 use crate::drivers::ProxyPlan;
 
@@ -29,11 +34,13 @@ pub(super) fn public_listener(address: SocketAddrV4) -> String {
 
 /// The balancer whose back end has this name.
 pub(super) fn balancer_of_backend(proxy: &str) -> Option<&str> {
-    let mut parts = proxy.split(':');
-    match (parts.next(), parts.next(), parts.next(), parts.next(), parts.next()) {
-        (Some("elb"), Some(balancer), Some("http" | "tcp"), Some(_), None) => Some(balancer),
-        _ => None,
-    }
+    let (balancer, what) = proxy.strip_prefix("elb:")?.split_once(':')?;
+    matches!(what.split(':').next(), Some("checks" | "http" | "https" | "tcp" | "ssl")).then_some(balancer)
+}
+
+/// The back end in which a balancer's instances are checked.
+fn check_backend(balancer: &str) -> String {
+    format!("elb:{balancer}:checks")
 }
 
 /// A configuration, and what of it the driver must know.
@@ -43,6 +50,8 @@ pub(super) struct Rendered {
     pub(super) digest: String,
     /// Servers whose health is checked.
     pub(super) servers: Vec<Server>,
+    /// What must be there before HAProxy reads the text.
+    pub(super) files: Files,
 }
 
 pub(super) fn render(
@@ -54,10 +63,11 @@ pub(super) fn render(
     let mut text = Text::default();
     global(&mut text, settings, state_file);
     doors::render(&mut text, settings, refused);
-    let servers = balancers::render(&mut text, settings, &plan.balancers, refused);
+    let mut certificates = Certificates::new(&settings.paths.certificates());
+    let servers = balancers::render(&mut text, settings, &plan.balancers, refused, &mut certificates);
     doors::render_public_ports(&mut text, settings, &plan.public_ports, refused);
     let digest: String = Sha256::digest(&text.0).iter().take(12).map(|byte| format!("{byte:02x}")).collect();
-    Rendered { text: text.0.replacen(DIGEST_PLACE, &digest, 1), digest, servers }
+    Rendered { text: text.0.replacen(DIGEST_PLACE, &digest, 1), digest, servers, files: certificates.into_files() }
 }
 
 fn global(text: &mut Text, settings: &HaproxySettings, state_file: &Path) {
@@ -74,7 +84,8 @@ fn global(text: &mut Text, settings: &HaproxySettings, state_file: &Path) {
         quoted(&settings.paths.socket(ADMIN_SOCKET).display().to_string())
     ));
     text.line(format!("server-state-file {}", quoted(&state_file.display().to_string())));
-    text.line("log stdout format raw daemon err");
+    // The standard output is for requests.
+    text.line("log stderr format raw daemon err");
     text.section("defaults");
     text.line("mode http");
     text.line("log global");

@@ -72,7 +72,8 @@ pub(super) fn refused(settings: &HaproxySettings, plan: &ProxyPlan, held: &BTree
     refused
 }
 
-/// Listeners that exclude each other: only HTTP listeners share a port, told apart by the Host header.
+/// Listeners that exclude each other: only HTTP listeners share a port, and only HTTPS listeners, told apart by the
+/// Host header.
 fn conflicts(settings: &HaproxySettings, plan: &ProxyPlan) -> BTreeSet<Refused> {
     let mut refused = BTreeSet::new();
     let mut first: BTreeMap<u16, (&str, BalancerProtocol)> = BTreeMap::new();
@@ -84,10 +85,10 @@ fn conflicts(settings: &HaproxySettings, plan: &ProxyPlan) -> BTreeSet<Refused> 
                 Some("it is the API's own".to_owned())
             } else {
                 match first.get(&listener.port) {
-                    Some((_, BalancerProtocol::Http)) if listener.protocol == BalancerProtocol::Http => None,
-                    Some((other, _)) => {
-                        Some(format!("load balancer {other} has it, and only HTTP listeners share a port"))
-                    }
+                    Some((_, first)) if *first == listener.protocol && first.is_http() => None,
+                    Some((other, _)) => Some(format!(
+                        "load balancer {other} has it, and only HTTP listeners share a port, or only HTTPS listeners"
+                    )),
                     None => {
                         first.insert(listener.port, (&balancer.name, listener.protocol));
                         None

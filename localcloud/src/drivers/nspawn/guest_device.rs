@@ -2,6 +2,7 @@
 //! It is reached by `/proc/PID/root`, every path confined to it: a link that the guest has laid leads nowhere else.
 
 use std::{
+    collections::BTreeSet,
     fs,
     os::{
         fd::OwnedFd,
@@ -93,6 +94,26 @@ impl GuestDevice {
 
     /// Where the guest has it mounted: in its own namespace, or in that of one of its services.
     pub(super) fn mounted_at(&self, processes: &[i32]) -> Vec<PathBuf> {
+        let mounts = self.mounts(processes).into_iter();
+        mounts.map(|(_, mount)| mount.target).collect::<BTreeSet<PathBuf>>().into_iter().collect()
+    }
+
+    /// The root of the file system on it, if the guest has one mounted.
+    pub(super) fn mounted_directory(&self, processes: &[i32]) -> Option<OwnedFd> {
+        self.mounts(processes).into_iter().find_map(|(pid, mount)| {
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            let how = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+            let guest = Guest::open(pid).ok()?;
+            let directory = rustix::fs::openat2(&guest.0, &mount.target, flags, Mode::empty(), how).ok()?;
+            // Something else may be there by now.
+            let device = rustix::fs::fstat(&directory).ok()?.st_dev;
+            let is_it = format!("{}:{}", rustix::fs::major(device), rustix::fs::minor(device)) == mount.device;
+            is_it.then_some(directory)
+        })
+    }
+
+    /// Its mounts, each with a process that sees it.
+    fn mounts(&self, processes: &[i32]) -> Vec<(i32, mount::Mount)> {
         let Ok(number) = self.number() else { return Vec::new() };
         let number = format!("{}:{}", rustix::fs::major(number), rustix::fs::minor(number));
         let link = format!("/dev/disk/by-id/{}", self.link());
@@ -100,13 +121,10 @@ impl GuestDevice {
             // Some file systems (btrfs) have a number of their own there, and tell only the source.
             mount.device == number || mount.source == self.device || mount.source == link
         };
-        let mut targets: Vec<PathBuf> = Vec::new();
-        for pid in processes {
-            targets.extend(mount::list(&pid.to_string()).into_iter().filter(is_it).map(|mount| mount.target));
-        }
-        targets.sort();
-        targets.dedup();
-        targets
+        let of = |pid: i32| {
+            mount::list(&pid.to_string()).into_iter().filter(is_it).map(move |mount| (pid, mount)).collect::<Vec<_>>()
+        };
+        processes.iter().copied().flat_map(of).collect()
     }
 
     /// Takes the mounts away from under the guest, after what was written has reached the volume.

@@ -9,7 +9,7 @@ mod along;
 use super::{
     operators,
     parser::Expression,
-    value::{Line, Value},
+    value::{Line, Span, Value},
 };
 use crate::model::time::Timestamp;
 
@@ -69,12 +69,7 @@ pub(super) fn check(name: &str, arguments: &[Expression]) -> Result<(), String> 
     })
 }
 
-pub(super) fn call(
-    name: &str,
-    arguments: Vec<Value>,
-    range: (Timestamp, Timestamp),
-    period_secs: u32,
-) -> Result<Value, String> {
+pub(super) fn call(name: &str, arguments: Vec<Value>, span: Span, period_secs: u32) -> Result<Value, String> {
     let mut arguments = arguments.into_iter();
     let Some(first) = arguments.next() else { return Err(format!("{name} needs an argument")) };
     let mut more = arguments;
@@ -103,13 +98,13 @@ pub(super) fn call(
         "DATE" | "DAY" | "EPOCH" | "HOUR" | "MINUTE" | "MONTH" | "YEAR" => along::calendar(name, first),
         "FILL" => {
             let with = more.next().unwrap_or(Value::Number(0.0));
-            per_line(first, name, |line| along::fill(line, &with, range))
+            per_line(first, name, |line| along::fill(line, &with, span))
         }
         "IF" => condition(first, more.next().unwrap_or(Value::Number(0.0)), more.next()),
         "SLICE" => slice(first.into_lines(name)?, more.next(), more.next(), period_secs),
         "SORT" => sort(first.into_lines(name)?, more.next(), more.next(), more.next()),
         "TIME_SERIES" => match first {
-            Value::Number(number) => Ok(Value::Line(Line::level(number, range, period_secs))),
+            Value::Number(number) => Ok(Value::Line(Line::level(number, span, period_secs))),
             other => Err(format!("TIME_SERIES takes a number, not {}", other.kind())),
         },
         other => Err(format!("Unrecognized function '{other}'")),

@@ -169,6 +169,22 @@ fn what_cannot_be_computed_is_refused_in_words() {
 }
 
 #[test]
+fn periods_are_counted_from_the_epoch_or_from_the_start() {
+    let mut m1 = measured("m1");
+    m1.return_data = true;
+    let Source::Metric { period_secs, .. } = &mut m1.source else { panic!("m1 is a metric") };
+    *period_secs = 120;
+    let times = |series: &Series| series.points.iter().map(|(time, _)| *time).collect::<Vec<_>>();
+    let queries = [m1, expression("e1", "TIME_SERIES(1)")];
+    let range = (at(1), at(4));
+    let epoch = evaluate(&metrics(), &queries, range).expect("evaluates");
+    assert_eq!(epoch.iter().map(times).collect::<Vec<_>>(), [[at(0), at(2)], [at(0), at(2)]]);
+    let start = evaluate_from(&metrics(), &queries, range).expect("evaluates");
+    assert_eq!(times(&start[1]), [at(1), at(3)]);
+    assert_eq!(start[0].points, [(at(1), 2.5), (at(3), 4.0)]);
+}
+
+#[test]
 fn expressions_are_checked_without_data() {
     assert_eq!(check(&[measured("m1"), expression("e1", "m1 * 2")]), Ok(()));
     assert!(check(&[measured("m1"), expression("e1", "m2 * 2")]).is_err());

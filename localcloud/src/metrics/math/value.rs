@@ -25,8 +25,8 @@ impl Line {
     }
 
     /// The same value in every period.
-    pub(super) fn level(value: f64, range: (Timestamp, Timestamp), period_secs: u32) -> Self {
-        Self::empty(period_secs).with(grid(range, period_secs).into_iter().map(|time| (time, value)).collect())
+    pub(super) fn level(value: f64, span: Span, period_secs: u32) -> Self {
+        Self::empty(period_secs).with(span.periods(period_secs).into_iter().map(|time| (time, value)).collect())
     }
 
     /// The same line with other values. What is no number, as after a division by zero, is a missing point.
@@ -60,6 +60,14 @@ impl Value {
         }
     }
 
+    pub(super) fn points(&self) -> usize {
+        match self {
+            Self::Number(_) | Self::Text(_) => 0,
+            Self::Line(line) => line.points.len(),
+            Self::Lines(lines) => lines.iter().map(|line| line.points.len()).sum(),
+        }
+    }
+
     pub(super) fn kind(&self) -> &'static str {
         match self {
             Self::Number(_) => "a number",
@@ -70,10 +78,26 @@ impl Value {
     }
 }
 
-/// The begin of each period between two times.
-pub(super) fn grid((start, end): (Timestamp, Timestamp), period_secs: u32) -> Vec<Timestamp> {
-    let step = i64::from(period_secs.max(1));
-    std::iter::successors(Some(start.floor_to(period_secs)), |time| Some(time.plus_secs(step)))
-        .take_while(|time| *time < end)
-        .collect()
+/// From when to when, and from where periods are counted.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Span {
+    pub start: Timestamp,
+    pub end: Timestamp,
+    pub origin: Timestamp,
+}
+
+impl Span {
+    /// The begin of the first period.
+    pub(super) fn first(self, period_secs: u32) -> Timestamp {
+        let offset = Timestamp::from_millis(self.start.millis().saturating_sub(self.origin.millis()));
+        Timestamp::from_millis(offset.floor_to(period_secs).millis().saturating_add(self.origin.millis()))
+    }
+
+    /// The begin of each period.
+    pub(super) fn periods(self, period_secs: u32) -> Vec<Timestamp> {
+        let step = i64::from(period_secs.max(1));
+        std::iter::successors(Some(self.first(period_secs)), |time| Some(time.plus_secs(step)))
+            .take_while(|time| *time < self.end)
+            .collect()
+    }
 }

@@ -6,7 +6,7 @@ use s3s::{
 };
 
 use super::{Object, Versions, error};
-use crate::object_storage::index::unstamped;
+use crate::object_storage::{access::Judge, index::unstamped};
 
 /// What an object without a type is said to be.
 const DEFAULT_TYPE: &str = "binary/octet-stream";
@@ -15,7 +15,7 @@ const DEFAULT_TYPE: &str = "binary/octet-stream";
 macro_rules! read {
     ($versions:ident, $req:ident, $operation:ident) => {{
         let (bucket, key) = ($req.input.bucket.clone(), $req.input.key.clone());
-        let object = $versions.find(&bucket, &key)?;
+        let object = $versions.find(&bucket, &key).map_err(|cause| hidden(cause, &$req.extensions, &bucket))?;
         check(
             &object,
             $req.input.if_match.take().as_ref(),
@@ -47,6 +47,18 @@ impl Versions {
 
     pub(super) async fn head(&self, mut req: S3Request<HeadObjectInput>) -> S3Result<S3Response<HeadObjectOutput>> {
         read!(self, req, head_object)
+    }
+}
+
+/// Who may not list a bucket does not learn which keys there are
+/// (<https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html>).
+fn hidden(cause: S3Error, extensions: &http::Extensions, bucket: &str) -> S3Error {
+    if *cause.code() != S3ErrorCode::NoSuchKey {
+        return cause;
+    }
+    match Judge::of(extensions).and_then(|judge| judge.may_bucket("s3:ListBucket", bucket)) {
+        Ok(()) => cause,
+        Err(refusal) => refusal,
     }
 }
 

@@ -1,5 +1,10 @@
 //! Carries a group's steps out: members, activities, instances and registrations, all in the pass's one transaction.
 
+/// Members on their way: held by hooks, to standby, out of the group.
+mod lifecycle;
+/// Scheduled actions and instance refreshes.
+mod plans;
+
 use super::decide::{Illness, Step};
 use crate::{
     api::{
@@ -11,7 +16,7 @@ use crate::{
         error::ApiError,
     },
     model::{
-        auto_scaling::{AutoScalingGroup, Lifecycle, Member},
+        auto_scaling::{AutoScalingGroup, GROUP_TAG, Lifecycle, Member},
         instance::{Instance, InstanceState},
         load_balancer::LoadBalancer,
         site::Site,
@@ -21,8 +26,6 @@ use crate::{
     store::{StoreError, Transaction},
 };
 
-/// Tells an instance's group, on AWS as here.
-pub const GROUP_TAG: &str = "aws:autoscaling:groupName";
 /// Pause after a failed launch, doubled with each further one.
 const FIRST_PAUSE_SECS: i64 = 1;
 const LONGEST_PAUSE_SECS: i64 = 60;
@@ -56,6 +59,14 @@ impl Pass<'_> {
     ) -> Result<(), PassError> {
         for step in steps {
             match step {
+                Step::RunSchedule { action, missed } => self.run_schedule(tx, &mut group, &action, missed),
+                Step::Refresh(refresh) => self.refresh(&mut group, *refresh),
+                Step::Wait(id, transition) => self.wait(tx, &mut group, &id, transition),
+                Step::Proceed(id) => self.proceed(&mut group, &id),
+                Step::Abandon(id, verdict) => self.abandon(tx, &mut group, &id, &verdict),
+                Step::StandBy(id) => self.stand_by(tx, &mut group, &id),
+                Step::Detach(id) => self.detach(tx, &mut group, &id),
+                Step::Retire(id, why) => self.retire(tx, &mut group, &id, why),
                 Step::EnterService(id) => self.enter_service(tx, &mut group, &id),
                 Step::MarkUnhealthy(id) => {
                     if let Some(member) = group.member_mut(&id) {
@@ -95,6 +106,8 @@ impl Pass<'_> {
         if let Some(member) = group.member_mut(id) {
             member.lifecycle = Lifecycle::InService;
             member.in_service_since = Some(self.now);
+            member.holds_cooldown = false;
+            member.lifecycle_actions.clear();
             activity_id = member.activity_id.take();
         }
         membership::complete_activity(tx, group, activity_id.as_deref(), self.now);
@@ -111,7 +124,7 @@ impl Pass<'_> {
         let mut stillborn = None;
         if let Some(member) = group.member_mut(id) {
             member.healthy = false;
-            if member.lifecycle == Lifecycle::Pending && illness == Illness::Gone {
+            if member.lifecycle.is_pending() && illness == Illness::Gone {
                 stillborn = member.activity_id.take();
             }
         }
@@ -138,6 +151,9 @@ impl Pass<'_> {
             membership::change_activity(tx, &group.name, Some(&activity.id), |activity| {
                 activity.starts_cooldown = true
             });
+            if let Some(member) = group.member_mut(id) {
+                member.holds_cooldown = true;
+            }
         }
     }
 
@@ -172,7 +188,7 @@ impl Pass<'_> {
         replacing: bool,
     ) -> Result<(), PassError> {
         let refused = |error: ApiError| PassError::Launch(error.message);
-        let (launched_from, data) = launch_source::resolve(tx, &group.launch_source).map_err(refused)?;
+        let (launched_from, data) = launch_source::resolve(tx, group.launches_from()).map_err(refused)?;
         let mut tags: Tags = group
             .tags
             .iter()
@@ -190,14 +206,9 @@ impl Pass<'_> {
             activity.progress = 30;
             activity.starts_cooldown = starts_cooldown;
             group.members.push(Member {
-                instance_id: instance.id,
-                lifecycle: Lifecycle::Pending,
-                healthy: true,
                 protected_from_scale_in: group.new_instances_protected,
-                launched_from: launched_from.clone(),
-                joined: self.now,
-                in_service_since: None,
-                activity_id: Some(activity.id.clone()),
+                holds_cooldown: starts_cooldown,
+                ..Member::joining(instance.id, launched_from.clone(), &activity.id, self.now)
             });
             membership::record(tx, activity);
         }

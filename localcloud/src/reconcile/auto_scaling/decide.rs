@@ -1,9 +1,17 @@
 //! What a group does next, from the group, its instances and its balancers. Pure: the same view yields the same steps.
 
+/// When the next of a group's times comes.
+pub mod due;
+/// What lifecycle hooks let a member do.
+mod hooks;
+/// Which members an instance refresh replaces next.
+mod refresh;
+
 use std::{collections::BTreeMap, sync::Arc};
 
+pub use self::hooks::Verdict;
 use crate::model::{
-    auto_scaling::{AutoScalingGroup, LaunchSource, Lifecycle, Member},
+    auto_scaling::{AutoScalingGroup, LaunchSource, Lifecycle, Member, hook::Transition, refresh::InstanceRefresh},
     instance::InstanceState,
     load_balancer::LoadBalancer,
     time::Timestamp,
@@ -16,7 +24,7 @@ pub struct View<'a> {
     pub instances: BTreeMap<String, InstanceState>,
     /// The group's balancers that exist.
     pub balancers: Vec<Arc<LoadBalancer>>,
-    /// When each launch configuration was made.
+    /// When each launch configuration that members come from was made.
     pub configurations: BTreeMap<String, Timestamp>,
     pub now: Timestamp,
 }
@@ -32,8 +40,33 @@ pub enum Illness {
     UserSaysSo,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Why a healthy member is replaced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Retirement {
+    /// An instance refresh is under way.
+    Refreshed,
+    /// It was in service for as long as a member may be.
+    TooOld,
+}
+
+#[derive(Debug, Clone, PartialEq)]
 pub enum Step {
+    /// The time of a scheduled action has come, or has gone by.
+    RunSchedule { action: String, missed: bool },
+    /// Lifecycle hooks hold it from now on.
+    Wait(String, Transition),
+    /// Its lifecycle hooks let it go on.
+    Proceed(String),
+    /// A lifecycle hook does not let it into service.
+    Abandon(String, Verdict),
+    /// Its balancers have let it go: it is in standby.
+    StandBy(String),
+    /// Its balancers have let it go: it is no member any more, and runs on.
+    Detach(String),
+    /// It is healthy, and another one takes its place.
+    Retire(String, Retirement),
+    /// The instance refresh has come on.
+    Refresh(Box<InstanceRefresh>),
     /// The instance runs: it is in service from now on, and registered with the balancers.
     EnterService(String),
     /// It counts as unhealthy, and stays, as replacing is suspended.
@@ -59,15 +92,36 @@ pub enum Step {
 #[must_use]
 pub fn decide(view: &View<'_>) -> Vec<Step> {
     let group = view.group;
-    let mut steps = Vec::new();
+    let mut steps = view.schedule();
+    if !steps.is_empty() {
+        // They change what the rest is decided by.
+        return steps;
+    }
     let mut staying: Vec<&Member> = Vec::new();
     let mut stillborn = false;
-    let mut replacing =
-        group.members.iter().any(|member| member.lifecycle == Lifecycle::Terminating && !member.healthy);
+    let mut replacing = group.members.iter().any(|member| member.lifecycle.is_terminating() && !member.healthy);
     for member in &group.members {
         let id = &member.instance_id;
         match view.fate(member) {
             Fate::Stays => staying.push(member),
+            Fate::Waits(transition) => {
+                if transition == Transition::Launching {
+                    staying.push(member);
+                }
+                steps.push(Step::Wait(id.clone(), transition));
+            }
+            Fate::Proceeds => {
+                if member.lifecycle.is_pending() {
+                    staying.push(member);
+                }
+                steps.push(Step::Proceed(id.clone()));
+            }
+            Fate::Abandoned(verdict) => {
+                stillborn = true;
+                steps.push(Step::Abandon(id.clone(), verdict));
+            }
+            Fate::StandsBy => steps.push(Step::StandBy(id.clone())),
+            Fate::Detached => steps.push(Step::Detach(id.clone())),
             Fate::EntersService => {
                 staying.push(member);
                 steps.push(Step::EnterService(id.clone()));
@@ -80,7 +134,7 @@ pub fn decide(view: &View<'_>) -> Vec<Step> {
             }
             Fate::Unhealthy(illness) => {
                 replacing = true;
-                stillborn |= member.lifecycle == Lifecycle::Pending && illness == Illness::Gone;
+                stillborn |= member.lifecycle.is_pending() && illness == Illness::Gone;
                 steps.push(Step::Replace(id.clone(), illness));
             }
             Fate::Withdrawn => steps.push(Step::Withdraw(id.clone())),
@@ -95,12 +149,24 @@ pub fn decide(view: &View<'_>) -> Vec<Step> {
         }
         return steps;
     }
-    let desired = group.desired_capacity as usize;
+    let refreshed = view.refresh(&staying);
+    let mut retiring: Vec<(String, Retirement)> =
+        refreshed.retiring.into_iter().map(|id| (id, Retirement::Refreshed)).collect();
+    if let Some(refresh) = refreshed.changed {
+        steps.push(Step::Refresh(Box::new(refresh)));
+    }
+    if retiring.is_empty() && !group.is_suspended("Terminate") {
+        retiring.extend(view.too_old(&staying).map(|id| (id, Retirement::TooOld)));
+    }
+    staying.retain(|member| retiring.iter().all(|(id, _)| *id != member.instance_id));
+    steps.extend(retiring.into_iter().map(|(id, why)| Step::Retire(id, why)));
+    // A refresh may launch before it terminates.
+    let desired = group.desired_capacity as usize + refreshed.surplus;
     if staying.len() < desired {
         // After one that did not even come up the next one is launched after a pause, which that step sets.
         let held_back = stillborn || group.launch_trouble.as_ref().is_some_and(|(_, next)| *next > view.now);
         if !held_back && !group.is_suspended("Launch") {
-            let count = group.desired_capacity - u32::try_from(staying.len()).unwrap_or(group.desired_capacity);
+            let count = u32::try_from(desired - staying.len()).unwrap_or(group.desired_capacity);
             steps.push(Step::Launch { count, from: staying.len(), replacing });
         }
     } else if staying.len() > desired {
@@ -125,34 +191,90 @@ enum Fate {
     Withdrawn,
     /// On its way out; others are at work.
     Leaving,
+    /// Hooks hold it from now on.
+    Waits(Transition),
+    /// Hooks held it, and let it go on.
+    Proceeds,
+    Abandoned(Verdict),
+    StandsBy,
+    Detached,
     Drained,
     Over,
 }
 
 impl View<'_> {
     fn fate(&self, member: &Member) -> Fate {
-        use InstanceState::{Pending, Running, ShuttingDown, Terminated};
+        use InstanceState::{Pending, Running};
         let state = self.instances.get(&member.instance_id).copied();
-        if member.lifecycle == Lifecycle::Terminating {
-            return match state {
-                None | Some(Terminated) => Fate::Over,
-                Some(ShuttingDown) => Fate::Leaving,
-                Some(_) if self.is_registered(member) => Fate::Leaving,
-                Some(_) => Fate::Drained,
-            };
+        if member.lifecycle.is_terminating() {
+            return self.fate_of_leaving(member, state);
         }
-        if self.group.deleting {
-            return Fate::Withdrawn;
+        let exists = state.is_some_and(InstanceState::is_alive);
+        match member.lifecycle {
+            Lifecycle::EnteringStandby | Lifecycle::Detaching | Lifecycle::Standby if !exists => return Fate::Over,
+            Lifecycle::Detaching if self.is_registered(member) => return Fate::Leaving,
+            Lifecycle::Detaching => return Fate::Detached,
+            _ if self.group.deleting => return Fate::Withdrawn,
+            Lifecycle::Standby => return Fate::Leaving,
+            Lifecycle::EnteringStandby if self.is_registered(member) => return Fate::Leaving,
+            Lifecycle::EnteringStandby => return Fate::StandsBy,
+            _ => {}
         }
         let checks = !self.group.is_suspended("HealthCheck");
         match (member.lifecycle, state) {
             (_, Some(Running)) if !member.healthy => Fate::Unhealthy(Illness::UserSaysSo),
-            (Lifecycle::Pending, Some(Running)) => Fate::EntersService,
+            (Lifecycle::Pending, Some(Running)) if self.group.has_hook(Transition::Launching) => {
+                Fate::Waits(Transition::Launching)
+            }
+            (Lifecycle::PendingWait, Some(Running)) => match hooks::verdict(self.group, member, self.now) {
+                None => Fate::Stays,
+                Some(Verdict::Continue) => Fate::Proceeds,
+                Some(abandoned) => Fate::Abandoned(abandoned),
+            },
+            (Lifecycle::Pending | Lifecycle::PendingProceed, Some(Running)) => Fate::EntersService,
             (_, Some(Running)) if checks && self.fails_at_balancer(member) => Fate::Unhealthy(Illness::FailsAtBalancer),
             (_, Some(Running | Pending)) => Fate::Stays,
             _ if checks => Fate::Unhealthy(Illness::Gone),
             _ => Fate::Stays,
         }
+    }
+
+    /// Drained first, held by hooks then, terminated at last.
+    fn fate_of_leaving(&self, member: &Member, state: Option<InstanceState>) -> Fate {
+        match (member.lifecycle, state) {
+            (_, None | Some(InstanceState::Terminated)) => Fate::Over,
+            (_, Some(InstanceState::ShuttingDown)) => Fate::Leaving,
+            (Lifecycle::Terminating, _) if self.is_registered(member) => Fate::Leaving,
+            (Lifecycle::Terminating, _) if self.group.has_hook(Transition::Terminating) => {
+                Fate::Waits(Transition::Terminating)
+            }
+            // Whatever the hooks say, it goes; one that says so first keeps the others from saying more.
+            (Lifecycle::TerminatingWait, _) => match hooks::verdict(self.group, member, self.now) {
+                None => Fate::Leaving,
+                Some(_) => Fate::Proceeds,
+            },
+            _ => Fate::Drained,
+        }
+    }
+
+    fn schedule(&self) -> Vec<Step> {
+        if self.group.deleting {
+            return Vec::new();
+        }
+        // What comes due while the process is suspended is not made up for.
+        let held = self.group.is_suspended("ScheduledActions");
+        let due = self.group.schedule.iter().filter(|action| action.is_due(self.now));
+        due.map(|action| Step::RunSchedule { action: action.name.clone(), missed: held || action.is_missed(self.now) })
+            .collect()
+    }
+
+    /// The longest-serving of those that have served their time; one at a time, and only while the group is complete.
+    fn too_old(&self, staying: &[&Member]) -> Option<String> {
+        let lifetime = self.group.max_lifetime_secs.filter(|seconds| *seconds > 0)?;
+        let complete = staying.len() >= self.group.desired_capacity as usize
+            && self.group.members.iter().all(|member| member.is_warm(0, self.now));
+        let expired = staying.iter().filter(|member| complete && member.is_warm(lifetime, self.now));
+        expired.min_by_key(|member| member.in_service_since).map(|member| member.instance_id.clone())
     }
 
     fn is_registered(&self, member: &Member) -> bool {
@@ -205,6 +327,7 @@ impl View<'_> {
     /// Launch configurations before templates, other templates before the group's own, old versions before new ones.
     fn source_age(&self, member: &Member) -> Vec<i64> {
         match (&member.launched_from, &self.group.launch_source) {
+            (LaunchSource::Elsewhere, _) => vec![0, 0],
             (LaunchSource::Configuration(name), _) => {
                 vec![0, self.configurations.get(name).map_or(0, |created| created.millis())]
             }

@@ -67,11 +67,13 @@ impl Change {
 /// Without statuses, as the proxy could not be asked, only time and the instances' own states count.
 pub fn decide(view: &View<'_>, statuses: Option<&[BackendStatus]>) -> Vec<Change> {
     let mut changes = Vec::new();
+    let by_backend: Option<BTreeMap<(&str, &str), &BackendStatus>> = statuses.map(|statuses| {
+        statuses.iter().map(|status| ((status.balancer.as_str(), status.instance_id.as_str()), status)).collect()
+    });
     for balancer in view.balancers {
         for (instance_id, backend) in &balancer.backends {
-            let status = statuses.and_then(|statuses| {
-                statuses.iter().find(|status| status.balancer == balancer.name && status.instance_id == *instance_id)
-            });
+            let status =
+                by_backend.as_ref().and_then(|all| all.get(&(balancer.name.as_str(), instance_id.as_str())).copied());
             if view.is_over(balancer, instance_id, backend, statuses.is_some(), status) {
                 changes.push(Change::Remove {
                     balancer: balancer.name.clone(),
@@ -169,6 +171,9 @@ mod tests {
             connection_draining: ConnectionDraining { enabled: true, timeout_secs: 300 },
             idle_timeout_secs: 60,
             cross_zone: false,
+            policies: Default::default(),
+            access_log: Default::default(),
+            desync_mitigation: Default::default(),
             tags: BTreeMap::new(),
             trouble: None,
         }
@@ -191,6 +196,8 @@ mod tests {
             health_check: check,
             backends: vec![backend],
             idle_timeout_secs: 60,
+            proxy_protocol_ports: Default::default(),
+            malformed_requests: Default::default(),
         };
         ProxyPlan { balancers: vec![balancer], public_ports: Vec::new() }
     }

@@ -5,13 +5,17 @@ use std::{collections::BTreeSet, net::Ipv4Addr};
 
 use crate::{
     drivers::{
-        Balancer, BalancerBackend, BalancerHealthCheck, BalancerListener, BalancerProtocol, ProxyPlan, PublicPort,
+        Balancer, BalancerBackend, BalancerHealthCheck, BalancerListener, BalancerProtocol, Encryption,
+        MalformedRequests, Pem, ProxyPlan, PublicPort, Stickiness,
     },
     model::{
+        balancer_policy::{APP_COOKIE, Policy},
         instance::{Instance, InstanceState},
-        load_balancer::LoadBalancer,
+        load_balancer::{DesyncMitigation, Listener, LoadBalancer},
         security_group::{Rule, RuleSource, SecurityGroup},
+        server_certificate::ServerCertificate,
         site::Site,
+        tls_policy::{self, Predefined, TlsPolicy},
     },
     store::Transaction,
 };
@@ -29,29 +33,24 @@ pub fn plan(tx: &mut Transaction<'_>) -> ProxyPlan {
 
 fn planned(tx: &mut Transaction<'_>, balancer: &LoadBalancer) -> Balancer {
     let check = &balancer.health_check;
-    let backends = balancer.backends.iter().filter_map(|(instance_id, backend)| {
-        let instance = tx.get::<Instance>(instance_id).filter(|instance| instance.state.is_alive())?;
-        Some(BalancerBackend {
-            instance_id: instance_id.clone(),
-            address: instance.private_ip,
-            draining: backend.draining_since.is_some(),
+    let backends: Vec<BalancerBackend> = balancer
+        .backends
+        .iter()
+        .filter_map(|(instance_id, backend)| {
+            let instance = tx.get::<Instance>(instance_id).filter(|instance| instance.state.is_alive())?;
+            Some(BalancerBackend {
+                instance_id: instance_id.clone(),
+                address: instance.private_ip,
+                draining: backend.draining_since.is_some(),
+            })
         })
-    });
+        .collect();
     Balancer {
         name: balancer.name.clone(),
         dns_name: balancer.dns_name.clone(),
         source: balancer.address,
-        backends: backends.collect(),
-        listeners: balancer
-            .listeners
-            .iter()
-            .map(|listener| BalancerListener {
-                protocol: protocol(&listener.protocol),
-                port: listener.load_balancer_port,
-                instance_protocol: protocol(&listener.instance_protocol),
-                instance_port: listener.instance_port,
-            })
-            .collect(),
+        backends,
+        listeners: balancer.listeners.iter().filter_map(|listener| planned_listener(tx, balancer, listener)).collect(),
         health_check: BalancerHealthCheck {
             target: check.target.clone(),
             interval_secs: check.interval_secs,
@@ -60,11 +59,72 @@ fn planned(tx: &mut Transaction<'_>, balancer: &LoadBalancer) -> Balancer {
             unhealthy_threshold: check.unhealthy_threshold,
         },
         idle_timeout_secs: balancer.idle_timeout_secs,
+        proxy_protocol_ports: balancer
+            .listeners
+            .iter()
+            .map(|listener| listener.instance_port)
+            .filter(|port| balancer.policies.has_proxy_protocol(*port))
+            .collect(),
+        malformed_requests: match balancer.desync_mitigation {
+            DesyncMitigation::Monitor => MalformedRequests::Pass,
+            DesyncMitigation::Defensive => MalformedRequests::RefuseAmbiguous,
+            DesyncMitigation::Strictest => MalformedRequests::Refuse,
+        },
     }
 }
 
+/// `None` for an encrypted listener whose certificate is gone.
+fn planned_listener(
+    tx: &mut Transaction<'_>,
+    balancer: &LoadBalancer,
+    listener: &Listener,
+) -> Option<BalancerListener> {
+    let policies = listener.policy_names.iter().filter_map(|name| balancer.policies.by_name.get(name));
+    let encryption = if listener.is_encrypted() {
+        let negotiation = policies.clone().find_map(Policy::tls);
+        Some(encryption(tx, listener.certificate_id.as_deref()?, negotiation)?)
+    } else {
+        None
+    };
+    let stickiness = policies.clone().find(|policy| policy.is_stickiness()).and_then(|policy| {
+        if policy.type_name == APP_COOKIE {
+            Some(Stickiness::Application { cookie: policy.attribute("CookieName")?.to_owned() })
+        } else {
+            Some(Stickiness::Balancer { expires_secs: policy.cookie_expires_secs() })
+        }
+    });
+    Some(BalancerListener {
+        protocol: protocol(&listener.protocol),
+        port: listener.load_balancer_port,
+        instance_protocol: protocol(&listener.instance_protocol),
+        instance_port: listener.instance_port,
+        encryption,
+        stickiness: stickiness.filter(|_| listener.is_http()),
+    })
+}
+
+fn encryption(tx: &mut Transaction<'_>, arn: &str, negotiation: Option<TlsPolicy>) -> Option<Encryption> {
+    let site = tx.get::<Site>(Site::KEY)?;
+    let certificates = tx.list::<ServerCertificate>();
+    let certificate = certificates.iter().find(|certificate| certificate.arn(&site.account_id) == arn)?;
+    let default = || Predefined::find(tls_policy::DEFAULT).map(|policy| TlsPolicy::of(&policy.attributes()));
+    let policy = negotiation.or_else(default)?;
+    Some(Encryption {
+        certificate: Pem(certificate.bundle()),
+        oldest_version: (*policy.versions.first()?).to_owned(),
+        newest_version: (*policy.versions.last()?).to_owned(),
+        ciphers: policy.ciphers.iter().map(|cipher| (*cipher).to_owned()).collect(),
+        server_order: policy.server_order,
+    })
+}
+
 fn protocol(name: &str) -> BalancerProtocol {
-    if name == "HTTP" { BalancerProtocol::Http } else { BalancerProtocol::Tcp }
+    match name {
+        "HTTP" => BalancerProtocol::Http,
+        "HTTPS" => BalancerProtocol::Https,
+        "SSL" => BalancerProtocol::Ssl,
+        _ => BalancerProtocol::Tcp,
+    }
 }
 
 fn public_ports(tx: &mut Transaction<'_>) -> BTreeSet<PublicPort> {

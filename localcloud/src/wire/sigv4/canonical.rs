@@ -44,7 +44,9 @@ fn normalised(path: &str) -> String {
     format!("/{}{slash}", segments.join("/"))
 }
 
-fn encode_path(bytes: &[u8]) -> String {
+/// Percent-encodes all but unreserved characters and slashes.
+#[must_use]
+pub fn encode_path(bytes: &[u8]) -> String {
     percent_encoding::percent_encode(bytes, RESERVED_IN_PATH).to_string()
 }
 

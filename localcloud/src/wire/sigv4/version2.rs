@@ -83,7 +83,7 @@ fn check_time(timestamp: Option<&str>, expires: Option<&str>, now_epoch_secs: i6
 }
 
 /// RFC 2104 over SHA-1: what clients of version 2 may still ask for.
-fn hmac_sha1(key: &[u8], message: &[u8]) -> Vec<u8> {
+pub(crate) fn hmac_sha1(key: &[u8], message: &[u8]) -> Vec<u8> {
     const BLOCK: usize = 64;
     let sha1 = |parts: [&[u8]; 2]| {
         let mut hash = Sha1::new();

@@ -22,6 +22,7 @@ use localcloud::{
         instances::Instances,
         network::{Network, Wiring},
         runner::{self, Context, Reconciler},
+        snapshots::Snapshots,
         volumes::Volumes,
     },
     store::{Store, StoreError},
@@ -35,6 +36,10 @@ struct Consoles(FakeCloud);
 impl Observer for Consoles {
     fn console_output(&self, instance_id: &str) -> Vec<u8> {
         self.0.instances.console_output(instance_id)
+    }
+
+    fn has_bucket(&self, _name: &str) -> bool {
+        false
     }
 }
 
@@ -88,6 +93,7 @@ impl Cloud {
                 port: 8773,
                 subnet: Prefix(10, 77),
                 public_subnet: Prefix(127, 77),
+                instance_limit: 40,
             },
         };
         Self { store, fake, site, image_id, cx, tasks: JoinSet::new(), _dir: dir }
@@ -100,6 +106,7 @@ impl Cloud {
             Box::new(Network::new(Arc::clone(&wiring))),
             Box::new(Instances::new(wiring)),
             Box::<Volumes>::default(),
+            Box::<Snapshots>::default(),
         ];
         self.tasks = runner::start(&self.cx, reconcilers, &CancellationToken::new());
     }
@@ -146,7 +153,12 @@ impl Cloud {
 
     /// Launches one instance and returns its id.
     pub(super) fn run(&self, more: &[(&str, &str)]) -> String {
-        let mut parameters = vec![("ImageId", self.image_id.as_str()), ("MinCount", "1"), ("MaxCount", "1")];
+        self.run_image(&self.image_id, more)
+    }
+
+    /// The same, of another image.
+    pub(super) fn run_image(&self, image_id: &str, more: &[(&str, &str)]) -> String {
+        let mut parameters = vec![("ImageId", image_id), ("MinCount", "1"), ("MaxCount", "1")];
         parameters.extend_from_slice(more);
         text(&self.ok("RunInstances", &parameters), "instancesSet.0.instanceId")
     }
@@ -198,19 +210,8 @@ impl Cloud {
     /// Serves the API on a port of loopback and returns its URL with an access key and its secret.
     pub(super) async fn serve(&mut self) -> (String, String, String) {
         let (access_key, secret_key) = ("AKIAIOSFODNN7EXAMPLE".to_owned(), id::base64(40));
-        let credential = Credential {
-            access_key: access_key.clone(),
-            secret_key: secret_key.clone(),
-            session_token: None,
-            created: Timestamp::now(),
-            expires: None,
-            principal_arn: format!("arn:aws:iam::{}:root", self.site.account_id),
-            principal_id: self.site.account_id.clone(),
-            account_id: self.site.account_id.clone(),
-            instance_id: None,
-            role_name: None,
-            user_name: None,
-        };
+        let credential =
+            Credential::of_root(&self.site.account_id, access_key.clone(), secret_key.clone(), Timestamp::now());
         self.store
             .transact(|tx| {
                 tx.put(credential);

@@ -1,5 +1,7 @@
 //! DescribeInstances.
 
+use std::{collections::HashMap, sync::Arc};
+
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -44,7 +46,7 @@ pub struct Reservations {
 
 /// An instance beside its description: filters look at both.
 pub(super) struct Seen {
-    pub(super) instance: Instance,
+    pub(super) instance: Arc<Instance>,
     pub(super) item: InstanceItem,
 }
 
@@ -102,7 +104,7 @@ pub(super) fn select(
     let instances = if ids.is_empty() { tx.list::<Instance>() } else { identifiers::instances(tx, ids)? };
     let seen = instances
         .iter()
-        .map(|instance| Seen { instance: Instance::clone(instance), item: InstanceItem::new(surroundings, instance) });
+        .map(|instance| Seen { instance: Arc::clone(instance), item: InstanceItem::new(surroundings, instance) });
     let owner = &surroundings.site.account_id;
     let (of_owner, rest): (Vec<Filter>, Vec<Filter>) =
         filters.iter().cloned().partition(|filter| filter.name == "owner-id");
@@ -144,15 +146,13 @@ impl Operation for DescribeInstances {
         let seen = select(tx, &surroundings, &self.instance_ids, &self.filters)?;
         let (seen, next_token) = pagination::page(seen, order, self.max_results, self.next_token.as_deref())?;
         let mut reservation_set: Vec<Reservation> = Vec::new();
+        let mut places: HashMap<String, usize> = HashMap::new();
         for Seen { instance, item } in seen {
-            match reservation_set.iter_mut().find(|reservation| reservation.reservation_id == instance.reservation_id) {
-                Some(reservation) => reservation.instances_set.push(item),
-                None => {
-                    let mut reservation = Reservation::new(&surroundings, &[&instance]);
-                    reservation.instances_set = vec![item];
-                    reservation_set.push(reservation);
-                }
+            let place = *places.entry(instance.reservation_id.clone()).or_insert(reservation_set.len());
+            if place == reservation_set.len() {
+                reservation_set.push(Reservation::of(&surroundings, &instance.reservation_id));
             }
+            reservation_set[place].instances_set.push(item);
         }
         Ok(Reservations { reservation_set, next_token })
     }

@@ -5,11 +5,15 @@ use std::{collections::BTreeMap, net::Ipv4Addr, sync::Arc};
 use serde::Serialize;
 
 use super::{
-    super::tag_specifications::{TagItem, tag_set},
+    super::{
+        interfaces::InterfaceItem,
+        tag_specifications::{TagItem, tag_set},
+    },
     parameters::ROOT_DEVICE,
 };
 use crate::{
     model::{
+        address::Address,
         identity::InstanceProfile,
         image::Image,
         instance::{Instance, InstanceState},
@@ -27,30 +31,50 @@ pub struct Surroundings<'site> {
     groups: BTreeMap<String, Arc<SecurityGroup>>,
     profiles: BTreeMap<String, Arc<InstanceProfile>>,
     images: BTreeMap<String, Arc<Image>>,
-    volumes: Vec<Arc<Volume>>,
+    /// By the instance that they are attached to.
+    volumes: BTreeMap<String, Vec<Arc<Volume>>>,
+    addresses: Vec<Arc<Address>>,
 }
 
 impl<'site> Surroundings<'site> {
     pub fn load(tx: &mut Transaction<'_>, site: &'site Site) -> Self {
+        let mut volumes: BTreeMap<String, Vec<Arc<Volume>>> = BTreeMap::new();
+        for volume in tx.list::<Volume>() {
+            if let Some(attachment) = &volume.attachment {
+                volumes.entry(attachment.instance_id.clone()).or_default().push(volume);
+            }
+        }
         Self {
             site,
             groups: tx.list::<SecurityGroup>().into_iter().map(|group| (group.id.clone(), group)).collect(),
             profiles: tx.list::<InstanceProfile>().into_iter().map(|profile| (profile.name.clone(), profile)).collect(),
             images: tx.list::<Image>().into_iter().map(|image| (image.id.clone(), image)).collect(),
-            volumes: tx.list::<Volume>(),
+            volumes,
+            addresses: tx.list::<Address>(),
         }
     }
 
-    fn groups_of(&self, instance: &Instance) -> Vec<GroupItem> {
-        let ids = instance.security_group_ids.iter();
-        ids.filter_map(|id| self.groups.get(id))
+    /// The groups of these ids.
+    pub(in super::super) fn groups(&self, ids: &[String]) -> Vec<GroupItem> {
+        ids.iter()
+            .filter_map(|id| self.groups.get(id))
             .map(|group| GroupItem { group_id: group.id.clone(), group_name: group.name.clone() })
             .collect()
     }
 
+    /// An instance's one interface.
+    pub(in super::super) fn interface_of(&self, instance: &Instance) -> InterfaceItem {
+        let holds = |address: &&Arc<Address>| {
+            address.association.as_ref().is_some_and(|association| association.instance_id == instance.id)
+        };
+        let elastic = self.addresses.iter().find(holds).filter(|_| instance.state.is_alive());
+        let groups = self.groups(&instance.security_group_ids);
+        InterfaceItem::of_instance(self.site, instance, groups, elastic.map(|address| &**address))
+    }
+
     fn devices_of(&self, instance: &Instance) -> Vec<DeviceItem> {
-        let attached = self.volumes.iter().filter_map(|volume| {
-            let attachment = volume.attachment.as_ref().filter(|attachment| attachment.instance_id == instance.id)?;
+        let attached = self.volumes.get(&instance.id).into_iter().flatten().filter_map(|volume| {
+            let attachment = volume.attachment.as_ref()?;
             Some(DeviceItem {
                 device_name: attachment.device.clone(),
                 ebs: DeviceVolume {
@@ -61,10 +85,12 @@ impl<'site> Surroundings<'site> {
                 },
             })
         });
-        attached.collect()
+        let mut devices: Vec<DeviceItem> = attached.collect();
+        devices.sort_by(|one, other| one.device_name.cmp(&other.device_name));
+        devices
     }
 
-    fn profile_of(&self, instance: &Instance) -> Option<ProfileItem> {
+    pub(super) fn profile_of(&self, instance: &Instance) -> Option<ProfileItem> {
         let profile = self.profiles.get(instance.instance_profile.as_ref()?)?;
         let arn = format!("arn:aws:iam::{}:instance-profile{}{}", self.site.account_id, profile.path, profile.name);
         Some(ProfileItem { arn, id: profile.id.clone() })
@@ -106,11 +132,18 @@ pub struct Reservation {
 impl Reservation {
     /// Of instances that were launched together.
     pub fn new(surroundings: &Surroundings<'_>, instances: &[&Instance]) -> Self {
+        let id = instances.first().map(|instance| instance.reservation_id.as_str()).unwrap_or_default();
+        let instances_set = instances.iter().map(|instance| InstanceItem::new(surroundings, instance)).collect();
+        Self { instances_set, ..Self::of(surroundings, id) }
+    }
+
+    /// Without instances yet.
+    pub fn of(surroundings: &Surroundings<'_>, id: &str) -> Self {
         Self {
-            reservation_id: instances.first().map(|instance| instance.reservation_id.clone()).unwrap_or_default(),
+            reservation_id: id.to_owned(),
             owner_id: surroundings.site.account_id.clone(),
             group_set: Vec::new(),
-            instances_set: instances.iter().map(|instance| InstanceItem::new(surroundings, instance)).collect(),
+            instances_set: Vec::new(),
         }
     }
 }
@@ -147,7 +180,7 @@ pub struct InstanceItem {
     client_token: String,
     tag_set: Vec<TagItem>,
     hypervisor: &'static str,
-    network_interface_set: Vec<String>,
+    network_interface_set: Vec<InterfaceItem>,
     iam_instance_profile: Option<ProfileItem>,
     ebs_optimized: bool,
     metadata_options: MetadataOptionsItem,
@@ -267,8 +300,8 @@ impl InstanceItem {
             vpc_id: there.then(|| site.vpc_id.clone()),
             private_ip_address: there.then_some(instance.private_ip),
             ip_address: there.then_some(instance.public_ip),
-            source_dest_check: true,
-            group_set: if there { surroundings.groups_of(instance) } else { Vec::new() },
+            source_dest_check: !instance.attributes.source_dest_check_off,
+            group_set: if there { surroundings.groups(&instance.security_group_ids) } else { Vec::new() },
             state_reason: state_reason(instance),
             architecture: surroundings
                 .images
@@ -281,9 +314,9 @@ impl InstanceItem {
             client_token: instance.client_token.clone().unwrap_or_default(),
             tag_set: tag_set(&instance.tags),
             hypervisor: "xen",
-            network_interface_set: Vec::new(),
+            network_interface_set: if there { vec![surroundings.interface_of(instance)] } else { Vec::new() },
             iam_instance_profile: surroundings.profile_of(instance),
-            ebs_optimized: false,
+            ebs_optimized: instance.attributes.ebs_optimized,
             metadata_options: MetadataOptionsItem::new(instance),
         }
     }

@@ -84,15 +84,32 @@ fn incorrect_state(instance: &Instance, doing: &str) -> ApiError {
     )
 }
 
+/// <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/Using_ChangingDisableAPITermination.html>
+fn protected(instance: &Instance, done: &str, attribute: &str) -> ApiError {
+    ApiError::new(
+        "OperationNotPermitted",
+        format!(
+            "The instance '{}' may not be {done}. Modify its '{attribute}' instance attribute and try again.",
+            instance.id
+        ),
+    )
+}
+
 const USER_INITIATED: (&str, &str) =
     ("Client.UserInitiatedShutdown", "Client.UserInitiatedShutdown: User initiated shutdown");
 
 fn terminating(instance: &Instance) -> Result<Option<InstanceState>, ApiError> {
+    if instance.attributes.disable_api_termination && instance.state.is_alive() {
+        return Err(protected(instance, "terminated", "disableApiTermination"));
+    }
     Ok(instance.state.is_alive().then_some(InstanceState::ShuttingDown))
 }
 
 fn stopping(instance: &Instance) -> Result<Option<InstanceState>, ApiError> {
     match instance.state {
+        InstanceState::Pending | InstanceState::Running if instance.attributes.disable_api_stop => {
+            Err(protected(instance, "stopped", "disableApiStop"))
+        }
         InstanceState::Pending | InstanceState::Running => Ok(Some(InstanceState::Stopping)),
         InstanceState::Stopping | InstanceState::Stopped => Ok(None),
         InstanceState::ShuttingDown | InstanceState::Terminated => Err(incorrect_state(instance, "stopped")),

@@ -5,6 +5,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::{Deserialize, Serialize};
 
 use super::super::{
+    block_devices::{self, BlockDeviceMapping},
     identifiers,
     launch::USER_DATA_LIMIT_BYTES,
     tag_specifications::{TagSpecification, tags_for},
@@ -52,6 +53,8 @@ pub struct LaunchParameters {
     pub ebs_optimized: Option<bool>,
     #[serde(default)]
     pub disable_api_termination: Option<bool>,
+    #[serde(default)]
+    pub disable_api_stop: Option<bool>,
     #[serde(default, rename = "TagSpecification")]
     pub tag_specifications: Vec<TagSpecification>,
 }
@@ -95,22 +98,6 @@ pub struct Placement {
     pub tenancy: Option<String>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase", deny_unknown_fields)]
-pub struct BlockDeviceMapping {
-    #[serde(default)]
-    pub device_name: Option<String>,
-    #[serde(default)]
-    pub ebs: Option<EbsBlockDevice>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase", deny_unknown_fields)]
-pub struct EbsBlockDevice {
-    #[serde(default)]
-    pub delete_on_termination: Option<bool>,
-}
-
 /// The primary interface only: an instance has no others here.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", deny_unknown_fields)]
@@ -133,19 +120,18 @@ impl LaunchParameters {
     /// Puts the parameters over those of `base`: what is given here wins.
     pub fn over(self, tx: &mut Transaction<'_>, site: &Site, base: LaunchData) -> Result<LaunchData, ApiError> {
         let mut data = base;
-        if self.disable_api_termination == Some(true) {
-            return Err(ApiError::unsupported(
-                "Termination protection (DisableApiTermination) is not available in this cloud.",
-            ));
-        }
+        data.disable_api_termination = self.disable_api_termination.unwrap_or(data.disable_api_termination);
+        data.disable_api_stop = self.disable_api_stop.unwrap_or(data.disable_api_stop);
+        data.ebs_optimized = self.ebs_optimized.unwrap_or(data.ebs_optimized);
         if let Some(placement) = &self.placement {
             check_zone(site, placement.availability_zone.as_deref())?;
             if placement.tenancy.as_deref().is_some_and(|tenancy| tenancy != "default") {
                 return Err(ApiError::unsupported("The only tenancy of this cloud is 'default'."));
             }
         }
-        for mapping in &self.block_device_mappings {
-            mapping.check()?;
+        for device in block_devices::devices(&self.block_device_mappings)? {
+            data.block_devices.retain(|other| other.device != device.device);
+            data.block_devices.push(device);
         }
         let mut group_ids = self.security_group_ids;
         if let Some(interface) = primary_interface(site, self.network_interfaces)? {
@@ -194,7 +180,7 @@ impl LaunchParameters {
 }
 
 impl IamInstanceProfile {
-    fn name(self, site: &Site) -> Result<String, ApiError> {
+    pub(super) fn name(self, site: &Site) -> Result<String, ApiError> {
         let invalid = |arn: &str| {
             ApiError::invalid_parameter_value(format!(
                 "Value ({arn}) for parameter iamInstanceProfile.arn is invalid. Invalid IAM Instance Profile ARN"
@@ -244,25 +230,6 @@ impl MetadataOptions {
             Some(other) => Err(ApiError::invalid_parameter_value(format!(
                 "Invalid value '{other}' for HttpTokens: optional or required"
             ))),
-        }
-    }
-}
-
-impl BlockDeviceMapping {
-    fn check(&self) -> Result<(), ApiError> {
-        let root = ["/dev/sda1", "/dev/sda", "/dev/xvda", "/dev/vda"];
-        match &self.device_name {
-            Some(device) if root.contains(&device.as_str()) => {
-                match self.ebs.as_ref().and_then(|ebs| ebs.delete_on_termination) {
-                    Some(false) => Err(ApiError::unsupported(
-                        "A root device goes with its instance in this cloud (DeleteOnTermination=false): keep data on a volume.",
-                    )),
-                    _ => Ok(()),
-                }
-            }
-            _ => Err(ApiError::unsupported(
-                "Volumes cannot be made by RunInstances in this cloud (BlockDeviceMapping): use CreateVolume and AttachVolume.",
-            )),
         }
     }
 }

@@ -5,6 +5,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::{
     super::{
+        block_devices::BlockDeviceMapping,
         dry_run,
         launch::{ClientToken, launch, room},
         launch_templates,
@@ -12,8 +13,7 @@ use super::{
     },
     item::{Reservation, Surroundings},
     parameters::{
-        BlockDeviceMapping, IamInstanceProfile, LaunchParameters, MetadataOptions, Monitoring, NetworkInterface,
-        Placement, check_subnet,
+        IamInstanceProfile, LaunchParameters, MetadataOptions, Monitoring, NetworkInterface, Placement, check_subnet,
     },
 };
 use crate::{
@@ -69,6 +69,8 @@ pub struct RunInstances {
     ebs_optimized: Option<bool>,
     #[serde(default)]
     disable_api_termination: Option<bool>,
+    #[serde(default)]
+    disable_api_stop: Option<bool>,
     #[serde(default, rename = "TagSpecification")]
     tag_specifications: Vec<TagSpecification>,
 }
@@ -108,7 +110,7 @@ impl Operation for RunInstances {
             )?,
         };
         // As many as fit, if that is at least MinCount.
-        let fitting = u32::try_from(room(tx)).unwrap_or(u32::MAX);
+        let fitting = u32::try_from(room(tx, caller.site)).unwrap_or(u32::MAX);
         let count = self.max_count.min(fitting.max(self.min_count));
         let dry_run = self.dry_run;
         let data = self.parameters().over(tx, site, base)?;
@@ -149,6 +151,7 @@ impl RunInstances {
             network_interfaces: self.network_interfaces,
             ebs_optimized: self.ebs_optimized,
             disable_api_termination: self.disable_api_termination,
+            disable_api_stop: self.disable_api_stop,
             tag_specifications: self.tag_specifications,
         }
     }

@@ -17,7 +17,10 @@ use crate::{
         error::ApiError,
         operation::{Caller, Operation},
     },
-    model::{instance::InstanceState, time::Timestamp},
+    model::{
+        instance::{Instance, InstanceState},
+        time::Timestamp,
+    },
     store::Transaction,
 };
 
@@ -69,14 +72,41 @@ struct Detail {
     status: &'static str,
 }
 
+/// What the status checks of a running instance have found. It is told by DescribeInstanceStatus, and by metrics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Checks {
+    /// The machine that it runs on; this cloud answers, so that its machine is well.
+    pub system_passed: bool,
+    /// The instance itself: it fails while something that was to be done with it does not succeed.
+    pub instance_passed: bool,
+}
+
+impl Checks {
+    /// `None` for an instance that is not checked: it does not run.
+    #[must_use]
+    pub fn of(instance: &Instance) -> Option<Self> {
+        (instance.state == InstanceState::Running)
+            .then(|| Self { system_passed: true, instance_passed: instance.trouble.is_none() })
+    }
+}
+
 impl Summary {
-    fn of(state: InstanceState) -> Self {
-        let (status, detail) = match state {
-            InstanceState::Running => ("ok", "passed"),
-            InstanceState::Pending => ("initializing", "initializing"),
+    fn of(instance: &Instance, passed: impl Fn(Checks) -> bool) -> Self {
+        let (status, detail) = match (instance.state, Checks::of(instance)) {
+            (_, Some(checks)) if passed(checks) => ("ok", "passed"),
+            (_, Some(_)) => ("impaired", "failed"),
+            (InstanceState::Pending, None) => ("initializing", "initializing"),
             _ => return Self { status: "not-applicable", details: Vec::new() },
         };
         Self { status, details: vec![Detail { name: "reachability", status: detail }] }
+    }
+
+    fn of_instance(instance: &Instance) -> Self {
+        Self::of(instance, |checks| checks.instance_passed)
+    }
+
+    fn of_system(instance: &Instance) -> Self {
+        Self::of(instance, |checks| checks.system_passed)
     }
 }
 
@@ -84,8 +114,8 @@ const COLUMNS: &[Column<Seen>] = &[
     ("availability-zone", |seen| seen.item.values("availability-zone")),
     ("instance-state-name", |seen| seen.item.values("instance-state-name")),
     ("instance-state-code", |seen| seen.item.values("instance-state-code")),
-    ("instance-status.status", |seen| vec![Summary::of(seen.instance.state).status.to_owned()]),
-    ("system-status.status", |seen| vec![Summary::of(seen.instance.state).status.to_owned()]),
+    ("instance-status.status", |seen| vec![Summary::of_instance(&seen.instance).status.to_owned()]),
+    ("system-status.status", |seen| vec![Summary::of_system(&seen.instance).status.to_owned()]),
 ];
 
 impl Operation for DescribeInstanceStatus {
@@ -105,9 +135,9 @@ impl Operation for DescribeInstanceStatus {
             availability_zone: caller.site.zone.clone(),
             events_set: Vec::new(),
             instance_state: seen.instance.state.into(),
-            system_status: Summary::of(seen.instance.state),
-            instance_status: Summary::of(seen.instance.state),
-            instance_id: seen.instance.id,
+            system_status: Summary::of_system(&seen.instance),
+            instance_status: Summary::of_instance(&seen.instance),
+            instance_id: seen.instance.id.clone(),
         };
         Ok(Statuses { instance_status_set: seen.into_iter().map(item).collect(), next_token })
     }

@@ -4,7 +4,10 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::Serialize;
 
 use crate::{
-    api::ec2::tag_specifications::{TagItem, tag_set},
+    api::ec2::{
+        block_devices::MappingItem,
+        tag_specifications::{TagItem, tag_set},
+    },
     model::launch_template::LaunchData,
 };
 
@@ -16,6 +19,10 @@ pub struct DataItem {
     key_name: Option<String>,
     security_group_id_set: Option<Vec<String>>,
     iam_instance_profile: Option<ProfileItem>,
+    block_device_mapping_set: Option<Vec<MappingItem>>,
+    disable_api_termination: Option<bool>,
+    disable_api_stop: Option<bool>,
+    ebs_optimized: Option<bool>,
     user_data: Option<String>,
     monitoring: Option<MonitoringItem>,
     instance_initiated_shutdown_behavior: Option<&'static str>,
@@ -59,6 +66,11 @@ impl From<&LaunchData> for DataItem {
             key_name: data.key_name.clone(),
             security_group_id_set: groups,
             iam_instance_profile: data.instance_profile.clone().map(|name| ProfileItem { name }),
+            block_device_mapping_set: (!data.block_devices.is_empty())
+                .then(|| data.block_devices.iter().map(MappingItem::from).collect()),
+            disable_api_termination: data.disable_api_termination.then_some(true),
+            disable_api_stop: data.disable_api_stop.then_some(true),
+            ebs_optimized: data.ebs_optimized.then_some(true),
             user_data: data.user_data.as_ref().map(|bytes| STANDARD.encode(bytes)),
             monitoring: data.monitoring.then_some(MonitoringItem { enabled: true }),
             instance_initiated_shutdown_behavior: data.shutdown_terminates.then_some("terminate"),

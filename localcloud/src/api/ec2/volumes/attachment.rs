@@ -29,7 +29,7 @@ pub struct AttachVolume {
 }
 
 /// `/dev/vdf`, `/dev/sdf`, `/dev/xvdf`, with or without `/dev/`. The first letter is the root's.
-fn device_name(device: &str) -> Result<String, ApiError> {
+pub(in super::super) fn device_name(device: &str) -> Result<String, ApiError> {
     let name = device.strip_prefix("/dev/").unwrap_or(device);
     let letters = ["xvd", "vd", "sd"].iter().find_map(|prefix| name.strip_prefix(prefix));
     match letters {

@@ -59,13 +59,13 @@ const COLUMNS: &[Column<Arc<Volume>>] = &[
     ("encrypted", |_| vec!["false".to_owned()]),
     ("multi-attach-enabled", |_| vec!["false".to_owned()]),
     ("size", |volume| vec![volume.size_gib.to_string()]),
-    ("snapshot-id", |_| Vec::new()),
+    ("snapshot-id", |volume| volume.snapshot_id.iter().cloned().collect()),
     ("status", |volume| vec![VolumeItem::from(&**volume).status.to_owned()]),
     ("volume-id", |volume| vec![volume.id.clone()]),
     ("volume-type", |volume| vec![volume.volume_type.clone()]),
 ];
 
-fn select(tx: &mut Transaction<'_>, ids: &[String]) -> Result<Vec<Arc<Volume>>, ApiError> {
+pub(super) fn select(tx: &mut Transaction<'_>, ids: &[String]) -> Result<Vec<Arc<Volume>>, ApiError> {
     if ids.is_empty() {
         return Ok(tx.list::<Volume>());
     }
@@ -78,6 +78,9 @@ impl Operation for DescribeVolumes {
 
     fn run(self, tx: &mut Transaction<'_>, _: &Caller<'_>) -> Result<Volumes, ApiError> {
         dry_run::check(self.dry_run)?;
+        if self.max_results.is_some() && !self.volume_ids.is_empty() {
+            return Err(pagination::ids_with_max_results("volumeSet"));
+        }
         let volumes = select(tx, &self.volume_ids)?;
         let volumes = filters::retain(&self.filters, COLUMNS, Some(|volume| &volume.tags), volumes)?;
         let (volumes, next_token) =
@@ -144,6 +147,9 @@ impl Operation for DescribeVolumeStatus {
 
     fn run(self, tx: &mut Transaction<'_>, _: &Caller<'_>) -> Result<VolumeStatuses, ApiError> {
         dry_run::check(self.dry_run)?;
+        if self.max_results.is_some() && !self.volume_ids.is_empty() {
+            return Err(pagination::ids_with_max_results("volumeSet"));
+        }
         let volumes = select(tx, &self.volume_ids)?;
         let volumes = filters::retain(&self.filters, STATUS_COLUMNS, None, volumes)?;
         let (volumes, next_token) =

@@ -1,33 +1,43 @@
-//! Load balancers: front ends by port, back ends by balancer. Only HTTP listeners share a port, told apart by Host.
+//! Load balancers: front ends by port. Only HTTP listeners share a port, and only HTTPS listeners: they are told apart
+//! by Host.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::{Ipv4Addr, SocketAddrV4},
 };
 
-use super::{Text, balancer_frontend, in_namespace, quoted};
+use super::{
+    Text,
+    backends::{self, Backend},
+    balancer_frontend,
+    certificates::Certificates,
+    quoted,
+};
 use crate::drivers::{
-    Balancer, BalancerHealthCheck, BalancerListener, BalancerProtocol,
+    Balancer, BalancerListener, Encryption, MalformedRequests,
     haproxy::{
         HaproxySettings,
         ports::{Refused, is_refused},
+        requests,
         server_state::Server,
     },
 };
 
-/// While a server is down it is asked at least this often, so that a fresh instance is found soon; the checks that
-/// count towards the threshold keep the balancer's own interval.
-const LONGEST_DOWN_INTERVAL_SECS: u32 = 2;
+/// Where the balancer of a request is noted, on a port of several.
+const BALANCER: &str = "txn.elb_balancer";
+
+type Listener<'a> = (&'a Balancer, &'a BalancerListener);
 
 pub(super) fn render(
     text: &mut Text,
     settings: &HaproxySettings,
     balancers: &[Balancer],
     refused: &BTreeSet<Refused>,
+    certificates: &mut Certificates,
 ) -> Vec<Server> {
     let mut balancers: Vec<&Balancer> = balancers.iter().collect();
     balancers.sort_by(|left, right| left.name.cmp(&right.name));
-    let mut by_port: BTreeMap<u16, Vec<(&Balancer, &BalancerListener)>> = BTreeMap::new();
+    let mut by_port: BTreeMap<u16, Vec<Listener<'_>>> = BTreeMap::new();
     for balancer in &balancers {
         for listener in &balancer.listeners {
             let address = SocketAddrV4::new(Ipv4Addr::LOCALHOST, listener.port);
@@ -37,148 +47,104 @@ pub(super) fn render(
         }
     }
     for (port, listeners) in by_port {
-        render_frontend(text, port, &listeners);
+        render_frontend(text, port, &listeners, certificates);
     }
     let mut servers = Vec::new();
     for balancer in balancers {
-        render_backends(text, settings, balancer, &mut servers);
+        backends::render(text, settings, balancer, &mut servers);
     }
     servers
 }
 
-fn protocol_name(protocol: BalancerProtocol) -> &'static str {
-    match protocol {
-        BalancerProtocol::Http => "http",
-        BalancerProtocol::Tcp => "tcp",
-    }
-}
-
-fn backend_name(balancer: &Balancer, protocol: BalancerProtocol, instance_port: u16) -> String {
-    format!("elb:{}:{}:{instance_port}", balancer.name, protocol_name(protocol))
-}
-
-fn render_frontend(text: &mut Text, port: u16, listeners: &[(&Balancer, &BalancerListener)]) {
-    let is_http = listeners.iter().all(|(_, listener)| listener.protocol == BalancerProtocol::Http);
+fn render_frontend(text: &mut Text, port: u16, listeners: &[Listener<'_>], certificates: &mut Certificates) {
+    let is_http = listeners.iter().all(|(_, listener)| listener.protocol.is_http());
+    let is_encrypted = listeners.iter().all(|(_, listener)| listener.protocol.is_encrypted());
     let idle_secs = listeners.iter().map(|(balancer, _)| balancer.idle_timeout_secs).max().unwrap_or(60).max(1);
     text.section(format!("frontend {}", balancer_frontend(port)));
-    text.line(format!("bind 127.0.0.1:{port}"));
+    // One thread writes all lines about requests: of two, one that waits for the other drops its line.
+    text.line(format!("bind 127.0.0.1:{port} thread 1{}", encryption(listeners, certificates)));
     text.line(format!("mode {}", if is_http { "http" } else { "tcp" }));
     text.line(format!("timeout client {idle_secs}s"));
-    if is_http {
-        text.line(format!("timeout http-keep-alive {idle_secs}s"));
-        // The client's address comes last, behind what earlier proxies wrote
-        // (https://docs.aws.amazon.com/elasticloadbalancing/latest/classic/x-forwarded-headers.html).
-        text.line("http-request set-header X-Forwarded-For \"%[req.fhdr(x-forwarded-for)], %[src]\" if { req.hdr(x-forwarded-for) -m found }");
-        text.line("http-request set-header X-Forwarded-For %[src] unless { req.hdr(x-forwarded-for) -m found }");
-        text.line("http-request set-header X-Forwarded-Proto http");
-        text.line("http-request set-header X-Forwarded-Port %[dst_port]");
-    }
-    let name = |(balancer, listener): &(&Balancer, &BalancerListener)| {
-        backend_name(balancer, listener.protocol, listener.instance_port)
+    let balancer = match listeners {
+        [(only, _)] => only.name.clone(),
+        _ => format!("%[var({BALANCER})]"),
     };
-    if let [only] = listeners {
-        text.line(format!("default_backend {}", name(only)));
+    for line in requests::log_lines(is_http, &balancer) {
+        text.line(line);
+    }
+    if is_http {
+        render_http(text, idle_secs, is_encrypted, strictness(listeners));
+    }
+    if let [(balancer, listener)] = listeners {
+        text.line(format!("default_backend {}", Backend::of(listener).name(balancer)));
         return;
     }
-    for listener in listeners {
-        let host = listener.0.dns_name.to_ascii_lowercase();
-        text.line(format!("use_backend {} if {{ req.hdr(host),field(1,:),lower -m str {host} }}", name(listener)));
-    }
-    text.line("http-request return status 404 content-type text/plain string \"No load balancer of this name has this port.\" unless { req.hdr(host),field(1,:),lower -m str ".to_owned()
-        + &listeners.iter().map(|(balancer, _)| balancer.dns_name.to_ascii_lowercase()).collect::<Vec<_>>().join(" ")
-        + " }");
-}
-
-fn render_backends(text: &mut Text, settings: &HaproxySettings, balancer: &Balancer, servers: &mut Vec<Server>) {
-    let backends: BTreeSet<(&str, u16)> =
-        balancer.listeners.iter().map(|listener| (protocol_name(listener.protocol), listener.instance_port)).collect();
-    let namespace = in_namespace(settings);
-    let mut checked: Option<String> = None;
-    for (protocol, instance_port) in backends {
-        let name = format!("elb:{}:{protocol}:{instance_port}", balancer.name);
-        let idle_secs = balancer.idle_timeout_secs.max(1);
-        text.section(format!("backend {name}"));
-        text.line(format!("mode {protocol}"));
-        text.line(format!("balance {}", if protocol == "http" { "leastconn" } else { "roundrobin" }));
-        text.line(format!("timeout server {idle_secs}s"));
-        if protocol == "http" {
-            // As from a classic ELB: a bare status when no instance is in service.
-            text.line("http-error status 503");
-        }
-        if checked.is_none() {
-            render_check(text, balancer);
-        }
-        text.line(format!("source {}", balancer.source));
-        for backend in &balancer.backends {
-            let weight = u32::from(!backend.draining);
-            let follows = match &checked {
-                Some(first) => format!("track {first}/{}", backend.instance_id),
-                None => {
-                    servers.push(Server {
-                        backend: name.clone(),
-                        name: backend.instance_id.clone(),
-                        address: backend.address,
-                        port: instance_port,
-                        weight,
-                    });
-                    check_of_server(&balancer.health_check)
-                }
-            };
-            text.line(format!(
-                "server {} {}:{instance_port}{namespace} weight {weight} {follows}",
-                backend.instance_id, backend.address
-            ));
-        }
-        checked.get_or_insert(name);
-    }
-}
-
-/// ELB's HealthCheck.Target: `HTTP:80/path`, `HTTPS:443/path`, `TCP:80`, `SSL:443`.
-struct Target<'a> {
-    tls: bool,
-    port: u16,
-    path: Option<&'a str>,
-}
-
-fn parse_target(target: &str) -> Target<'_> {
-    let (protocol, rest) = target.split_once(':').unwrap_or(("TCP", target));
-    let (port, path) = match rest.find('/') {
-        Some(at) => (&rest[..at], Some(&rest[at..])),
-        None => (rest, None),
+    let is_for = |balancer: &Balancer| {
+        format!("if {{ req.hdr(host),field(1,:),lower -m str {} }}", balancer.dns_name.to_ascii_lowercase())
     };
-    let protocol = protocol.to_ascii_uppercase();
-    let is_http = protocol.starts_with("HTTP");
-    Target {
-        tls: matches!(protocol.as_str(), "HTTPS" | "SSL"),
-        port: port.parse().unwrap_or(80),
-        path: is_http.then(|| path.unwrap_or("/")),
+    for (balancer, _) in listeners {
+        text.line(format!("http-request set-var({BALANCER}) str({}) {}", balancer.name, is_for(balancer)));
     }
+    for (balancer, listener) in listeners {
+        text.line(format!("use_backend {} {}", Backend::of(listener).name(balancer), is_for(balancer)));
+    }
+    text.line(format!("http-request return status 404 content-type text/plain string \"No load balancer of this name has this port.\" unless {{ var({BALANCER}) -m found }}"));
 }
 
-fn render_check(text: &mut Text, balancer: &Balancer) {
-    let check = &balancer.health_check;
-    if let Some(path) = parse_target(&check.target).path {
-        text.line("option httpchk");
-        text.line(format!(
-            "http-check send meth GET uri {} ver HTTP/1.1 hdr Host {} hdr User-Agent ELB-HealthChecker/1.0 hdr Connection close",
-            quoted(path),
-            balancer.dns_name
-        ));
-        // A classic ELB takes 200 and nothing else for healthy.
-        text.line("http-check expect status 200");
+fn render_http(text: &mut Text, idle_secs: u32, is_encrypted: bool, strictness: MalformedRequests) {
+    text.line(format!("timeout http-keep-alive {idle_secs}s"));
+    // HAProxy refuses what two servers could read differently unless it is told not to
+    // (https://docs.aws.amazon.com/elasticloadbalancing/latest/classic/config-desync-mitigation-mode.html).
+    match strictness {
+        MalformedRequests::Pass => text.line("option accept-invalid-http-request"),
+        MalformedRequests::RefuseAmbiguous => {}
+        MalformedRequests::Refuse => text.line("option http-restrict-req-hdr-names reject"),
     }
-    let interval_secs = check.interval_secs.max(1);
-    text.line(format!("timeout check {}s", check.timeout_secs.max(1)));
-    text.line(format!(
-        "default-server inter {interval_secs}s downinter {}s rise {} fall {}",
-        interval_secs.min(LONGEST_DOWN_INTERVAL_SECS),
-        check.healthy_threshold.max(1),
-        check.unhealthy_threshold.max(1)
-    ));
+    // The client's address comes last, behind what earlier proxies wrote
+    // (https://docs.aws.amazon.com/elasticloadbalancing/latest/classic/x-forwarded-headers.html).
+    text.line("http-request set-header X-Forwarded-For \"%[req.fhdr(x-forwarded-for)], %[src]\" if { req.hdr(x-forwarded-for) -m found }");
+    text.line("http-request set-header X-Forwarded-For %[src] unless { req.hdr(x-forwarded-for) -m found }");
+    text.line(format!("http-request set-header X-Forwarded-Proto {}", if is_encrypted { "https" } else { "http" }));
+    text.line("http-request set-header X-Forwarded-Port %[dst_port]");
 }
 
-fn check_of_server(check: &BalancerHealthCheck) -> String {
-    let target = parse_target(&check.target);
-    let tls = if target.tls { " check-ssl verify none" } else { "" };
-    format!("check port {}{tls}", target.port)
+/// Of balancers that share a port the most lenient decides, as no one's requests may be refused for another's sake.
+fn strictness(listeners: &[Listener<'_>]) -> MalformedRequests {
+    let rank = |mode: &MalformedRequests| match mode {
+        MalformedRequests::Pass => 0,
+        MalformedRequests::RefuseAmbiguous => 1,
+        MalformedRequests::Refuse => 2,
+    };
+    listeners.iter().map(|(balancer, _)| balancer.malformed_requests).min_by_key(rank).unwrap_or_default()
+}
+
+/// What follows the address of an encrypted listener. Of several the first one's certificate and policy are for clients
+/// that name no server.
+fn encryption(listeners: &[Listener<'_>], certificates: &mut Certificates) -> String {
+    let encrypted: Vec<(&Balancer, &Encryption)> =
+        listeners.iter().filter_map(|(balancer, listener)| Some((*balancer, listener.encryption.as_ref()?))).collect();
+    let Some((_, first)) = encrypted.first() else { return String::new() };
+    let file = match &encrypted[..] {
+        [(_, only)] => format!("crt {}", quoted(&certificates.certificate(&only.certificate))),
+        _ => {
+            let lines = encrypted.iter().map(|(balancer, encryption)| {
+                let file = certificates.certificate(&encryption.certificate);
+                format!("{file} [{}] {}\n", options(encryption), balancer.dns_name.to_ascii_lowercase())
+            });
+            let lines: String = lines.collect();
+            format!("crt-list {}", quoted(&certificates.list(lines)))
+        }
+    };
+    let order = if first.server_order { "" } else { " prefer-client-ciphers" };
+    format!(" ssl {file} {}{order}", options(first))
+}
+
+fn options(encryption: &Encryption) -> String {
+    // At its usual level OpenSSL 3 refuses TLS 1.0 and 1.1 whatever the versions say.
+    format!(
+        "ssl-min-ver {} ssl-max-ver {} ciphers {}:@SECLEVEL=0",
+        encryption.oldest_version,
+        encryption.newest_version,
+        encryption.ciphers.join(":")
+    )
 }

@@ -16,7 +16,7 @@ use crate::drivers::{
 };
 
 const METADATA_ADDRESS: &str = "169.254.169.254:80";
-/// Tells the metadata service who asks. Only HAProxy sets it: what a client sends is removed.
+/// Tells the services who asks. Only HAProxy sets it: what a client sends is removed.
 const SOURCE_HEADER: &str = "X-Localcloud-Source";
 const NOT_RUNNING: &str = "The local cloud is not running at the moment; it is started by: localcloud serve";
 
@@ -60,7 +60,8 @@ fn render_front(text: &mut Text, name: &str, bind: &str) {
     text.section(format!("frontend {name}"));
     text.line(format!("bind {bind}"));
     text.line("timeout client 5m");
-    text.line(format!("http-request del-header {SOURCE_HEADER}"));
+    // Policies may be about the address that a request comes from.
+    text.line(format!("http-request set-header {SOURCE_HEADER} %[src]"));
     text.line("acl s3_host req.hdr(host),field(1,:),lower -m str s3.localhost");
     text.line("acl s3_host req.hdr(host),field(1,:),lower -m end .s3.localhost");
     text.line("acl s3_path path,lower -m reg ^/services/(objectstorage|walrus)(/|$)");

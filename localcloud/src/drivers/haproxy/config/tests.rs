@@ -1,6 +1,8 @@
 use super::*;
 use crate::{
-    drivers::{Balancer, BalancerBackend, BalancerHealthCheck, BalancerListener, BalancerProtocol, PublicPort},
+    drivers::{
+        Balancer, BalancerBackend, BalancerHealthCheck, BalancerListener, BalancerProtocol, PublicPort, Stickiness,
+    },
     paths::Paths,
 };
 
@@ -28,6 +30,8 @@ fn balancer(name: &str, listeners: &[(BalancerProtocol, u16, u16)]) -> Balancer 
                 port,
                 instance_protocol: protocol,
                 instance_port,
+                encryption: None,
+                stickiness: None,
             })
             .collect(),
         health_check: BalancerHealthCheck {
@@ -42,6 +46,8 @@ fn balancer(name: &str, listeners: &[(BalancerProtocol, u16, u16)]) -> Balancer 
             BalancerBackend { instance_id: "i-2".to_owned(), address: [10, 77, 0, 12].into(), draining: true },
         ],
         idle_timeout_secs: 60,
+        proxy_protocol_ports: BTreeSet::new(),
+        malformed_requests: Default::default(),
     }
 }
 
@@ -61,10 +67,13 @@ fn a_balancer_becomes_a_front_end_on_loopback_and_a_checked_back_end_in_the_name
     let plan =
         ProxyPlan { balancers: vec![balancer("web", &[(BalancerProtocol::Http, 8080, 80)])], public_ports: vec![] };
     let rendered = rendered(&plan, Some("lc"));
+    let front = section(&rendered.text, "frontend elb:8080");
+    let unlogged: Vec<&str> =
+        front.iter().copied().filter(|line| !line.contains("log") && !line.contains("txn.elb_")).collect();
     assert_eq!(
-        section(&rendered.text, "frontend elb:8080"),
+        unlogged,
         [
-            "bind 127.0.0.1:8080",
+            "bind 127.0.0.1:8080 thread 1",
             "mode http",
             "timeout client 60s",
             "timeout http-keep-alive 60s",
@@ -75,21 +84,32 @@ fn a_balancer_becomes_a_front_end_on_loopback_and_a_checked_back_end_in_the_name
             "default_backend elb:web:http:80",
         ]
     );
+    assert!(front.contains(&"log stdout len 16384 format raw local0 info"), "{front:?}");
+    let back = section(&rendered.text, "backend elb:web:http:80");
+    let unlogged: Vec<&str> = back.iter().copied().filter(|line| !line.contains("txn.elb_")).collect();
     assert_eq!(
-        section(&rendered.text, "backend elb:web:http:80"),
+        unlogged,
         [
             "mode http",
             "balance leastconn",
             "timeout server 60s",
             "http-error status 503",
+            "source 10.77.0.5",
+            "server i-1 10.77.0.11:80 namespace lc weight 1 maxconn 1000 maxqueue 1024 track elb:web:checks/i-1",
+            "server i-2 10.77.0.12:80 namespace lc weight 0 maxconn 1000 maxqueue 1024 track elb:web:checks/i-2",
+        ]
+    );
+    assert_eq!(
+        section(&rendered.text, "backend elb:web:checks"),
+        [
             "option httpchk",
             "http-check send meth GET uri \"/healthz?a=\\\"b\\\"\" ver HTTP/1.1 hdr Host web-1.elb.localhost hdr User-Agent ELB-HealthChecker/1.0 hdr Connection close",
             "http-check expect status 200",
             "timeout check 3s",
             "default-server inter 5s downinter 2s rise 2 fall 4",
             "source 10.77.0.5",
-            "server i-1 10.77.0.11:80 namespace lc weight 1 check port 80",
-            "server i-2 10.77.0.12:80 namespace lc weight 0 check port 80",
+            "server i-1 10.77.0.11:80 namespace lc weight 1 check",
+            "server i-2 10.77.0.12:80 namespace lc weight 0 check",
         ]
     );
     assert_eq!(
@@ -99,13 +119,32 @@ fn a_balancer_becomes_a_front_end_on_loopback_and_a_checked_back_end_in_the_name
 }
 
 #[test]
-fn a_second_back_end_of_a_balancer_follows_the_checks_of_the_first() {
+fn health_is_checked_once_however_many_listeners_follow_it() {
     let listeners = [(BalancerProtocol::Http, 8080, 80), (BalancerProtocol::Tcp, 9000, 9001)];
     let plan = ProxyPlan { balancers: vec![balancer("web", &listeners)], public_ports: vec![] };
     let rendered = rendered(&plan, None);
-    let second = section(&rendered.text, "backend elb:web:tcp:9001");
-    assert!(second.contains(&"server i-1 10.77.0.11:9001 weight 1 track elb:web:http:80/i-1"), "{second:?}");
+    for backend in ["elb:web:http:80", "elb:web:tcp:9001"] {
+        let lines = section(&rendered.text, &format!("backend {backend}"));
+        assert!(lines.iter().any(|line| line.ends_with("track elb:web:checks/i-1")), "{lines:?}");
+    }
     assert_eq!(rendered.servers.len(), 2, "only the checked ones have states");
+}
+
+#[test]
+fn a_policy_changes_the_back_end_and_never_where_health_is_known() {
+    let mut sticky = balancer("web", &[(BalancerProtocol::Http, 8080, 80)]);
+    sticky.listeners[0].stickiness = Some(Stickiness::Balancer { expires_secs: Some(60) });
+    sticky.proxy_protocol_ports.insert(80);
+    let plan = ProxyPlan { balancers: vec![sticky], public_ports: vec![] };
+    let rendered = rendered(&plan, None);
+    let lines = section(&rendered.text, "backend elb:web:http:80:sticky-60");
+    assert!(lines.contains(&"cookie AWSELB insert nocache maxlife 60s attr \"Max-Age=60\""), "{lines:?}");
+    assert!(lines.iter().any(|line| line.starts_with("server i-1 10.77.0.11:80 weight 1 send-proxy cookie ")));
+    assert!(
+        lines.iter().any(|line| line.starts_with("server i-2 10.77.0.12:80 weight 0 send-proxy maxconn")),
+        "one that drains gets nobody back: {lines:?}"
+    );
+    assert!(rendered.servers.iter().all(|server| server.backend == "elb:web:checks"));
 }
 
 #[test]
@@ -138,7 +177,7 @@ fn nothing_binds_anything_but_loopback_outside_the_namespace() {
             "127.0.0.1:8773",
             "10.77.0.1:8773 namespace lc",
             "169.254.169.254:80 namespace lc",
-            "127.0.0.1:8080",
+            "127.0.0.1:8080 thread 1",
             "127.77.0.11:22",
         ]
     );
@@ -170,6 +209,8 @@ fn equal_plans_give_equal_digests_whatever_their_order() {
 #[test]
 fn a_back_ends_name_leads_to_its_balancer() {
     assert_eq!(balancer_of_backend("elb:web-1:http:80"), Some("web-1"));
+    assert_eq!(balancer_of_backend("elb:web-1:ssl:443:sticky-60"), Some("web-1"));
+    assert_eq!(balancer_of_backend("elb:web-1:checks"), Some("web-1"));
     assert_eq!(balancer_of_backend("elb:8080"), None);
     assert_eq!(balancer_of_backend("api:ec2"), None);
 }

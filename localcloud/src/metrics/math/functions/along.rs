@@ -2,7 +2,7 @@
 
 use super::per_line;
 use crate::{
-    metrics::math::value::{Line, Value, grid},
+    metrics::math::value::{Line, Span, Value},
     model::time::Timestamp,
 };
 
@@ -52,7 +52,7 @@ fn of_time(name: &str, time: Timestamp) -> Option<f64> {
 
 /// Points for the periods that have none: a number, another series' value, the last known one (`REPEAT`), or one between
 /// those around the gap (`LINEAR`).
-pub(super) fn fill(line: Line, with: &Value, range: (Timestamp, Timestamp)) -> Result<Line, String> {
+pub(super) fn fill(line: Line, with: &Value, span: Span) -> Result<Line, String> {
     let wanted = "FILL takes a number, a time series, REPEAT or LINEAR";
     match with {
         Value::Text(word) if word != "REPEAT" && word != "LINEAR" => return Err(format!("{wanted}, not {word}")),
@@ -62,7 +62,7 @@ pub(super) fn fill(line: Line, with: &Value, range: (Timestamp, Timestamp)) -> R
     let mut points = Vec::new();
     let mut known = line.points.iter().peekable();
     let mut last: Option<(Timestamp, f64)> = None;
-    for time in grid(range, line.period_secs) {
+    for time in span.periods(line.period_secs) {
         while let Some(point) = known.next_if(|(at, _)| *at <= time) {
             last = Some(*point);
         }

@@ -3,6 +3,11 @@ use std::net::Ipv4Addr;
 use super::*;
 use crate::model::load_balancer::{Backend, ConnectionDraining, HealthCheck};
 
+/// Hooks, standby, schedules and lifetimes.
+mod lifecycle;
+/// Instance refreshes.
+mod refresh;
+
 const NOW: i64 = 10_000;
 
 fn at(seconds: i64) -> Timestamp {
@@ -27,6 +32,8 @@ fn member(id: &str, lifecycle: Lifecycle) -> Member {
         joined: at(0),
         in_service_since: (lifecycle == Lifecycle::InService).then(|| at(100)),
         activity_id: None,
+        holds_cooldown: false,
+        lifecycle_actions: Vec::new(),
     }
 }
 
@@ -50,11 +57,18 @@ fn group(desired_capacity: u32, members: Vec<Member>) -> AutoScalingGroup {
         tags: Vec::new(),
         members,
         deleting: false,
+        enabled_metrics: Default::default(),
         launch_trouble: None,
         last_scaled: None,
         last_cooldown_secs: 0,
         capacity_change: None,
         suspended: BTreeMap::new(),
+        default_warmup_secs: None,
+        max_lifetime_secs: None,
+        context: None,
+        hooks: Vec::new(),
+        schedule: Vec::new(),
+        refreshes: Vec::new(),
     }
 }
 
@@ -87,6 +101,9 @@ fn balancer(healthy: &[(&str, Option<bool>)]) -> LoadBalancer {
         connection_draining: ConnectionDraining { enabled: true, timeout_secs: 300 },
         idle_timeout_secs: 60,
         cross_zone: false,
+        policies: Default::default(),
+        access_log: Default::default(),
+        desync_mitigation: Default::default(),
         tags: BTreeMap::new(),
         trouble: None,
     }
