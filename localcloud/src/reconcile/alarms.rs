@@ -14,10 +14,13 @@ pub mod windows;
 /// Reasons as CloudWatch words them.
 pub mod words;
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use async_trait::async_trait;
-use tokio::sync::watch;
 
 use self::{composite::News, windows::Pace};
 use super::runner::{Context, Progress, Reconciler};
@@ -29,7 +32,7 @@ use crate::{
         site::Site,
         time::Timestamp,
     },
-    store::{Store, StoreError},
+    store::{Store, StoreError, changes::Cursor},
 };
 
 const PERIOD: Duration = Duration::from_secs(60);
@@ -41,7 +44,7 @@ const MOST_ROUNDS: usize = 10;
 pub struct Alarms {
     plans: BTreeMap<String, Plan>,
     site: Option<Arc<Site>>,
-    changed: Option<watch::Receiver<u64>>,
+    followed: Cursor,
     purge: Option<Timestamp>,
 }
 
@@ -92,14 +95,13 @@ impl Alarms {
     /// # Errors
     /// When the records cannot be read or written.
     pub fn pass(&mut self, store: &Store, metrics: &Metrics, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
-        for _ in 0..MOST_ROUNDS {
-            if let Some(news) = self.learn(store, now)? {
-                self.compose(store, &news, now)?;
+        for round in 0..MOST_ROUNDS {
+            match self.learn(store, now)? {
+                Some(news) => self.compose(store, &news, now)?,
+                None if round > 0 => break,
+                None => {}
             }
             self.act_and_evaluate(store, metrics, now)?;
-            if !self.has_news() {
-                break;
-            }
         }
         self.repeat(store, now)?;
         if self.purge.is_none_or(|due| due <= now) {
@@ -110,45 +112,40 @@ impl Alarms {
         Ok(times.chain(self.plans.values().filter_map(|plan| plan.repeat)).min())
     }
 
-    /// Reads the alarms, if the records have changed.
+    /// Reads the alarms that have changed, if there are any.
     fn learn(&mut self, store: &Store, now: Timestamp) -> Result<Option<News>, StoreError> {
-        let changed = self.changed.get_or_insert_with(|| {
-            let mut changed = store.subscribe();
-            changed.mark_changed();
-            changed
-        });
-        if !changed.has_changed().unwrap_or(false) {
+        let changed = store.changes(&mut self.followed).of::<Alarm>();
+        if changed.as_ref().is_some_and(BTreeSet::is_empty) {
             return Ok(None);
         }
-        // What is committed from here on is news again.
-        changed.mark_unchanged();
-        let (alarms, site) = store.read(|tx| (tx.list::<Alarm>(), tx.get::<Site>(Site::KEY)))?;
-        self.site = site;
-        let mut known = std::mem::take(&mut self.plans);
-        let mut news = News::default();
-        for alarm in alarms {
-            let plan = match known.remove(&alarm.name) {
-                Some(plan) if Arc::ptr_eq(&plan.alarm, &alarm) => plan,
-                earlier => {
-                    if earlier.as_ref().is_none_or(|earlier| earlier.alarm.updated != alarm.updated) {
-                        news.put.insert(alarm.name.clone());
-                    }
-                    news.changed.insert(alarm.name.clone());
-                    plan_of(alarm, earlier.as_ref(), now)
-                }
+        let (alarms, site) = store.read(|tx| {
+            let alarms: BTreeMap<String, Arc<Alarm>> = match &changed {
+                Some(names) => names.iter().filter_map(|name| Some((name.clone(), tx.get(name)?))).collect(),
+                None => tx.list::<Alarm>().into_iter().map(|alarm| (alarm.name.clone(), alarm)).collect(),
             };
-            self.plans.insert(plan.alarm.name.clone(), plan);
+            (alarms, tx.get::<Site>(Site::KEY))
+        })?;
+        self.site = site;
+        let gone = changed.unwrap_or_else(|| self.plans.keys().cloned().collect());
+        let gone = gone.into_iter().filter(|name| !alarms.contains_key(name));
+        let mut news = News { changed: gone.collect(), put: BTreeSet::new() };
+        for name in &news.changed {
+            self.plans.remove(name);
         }
-        news.changed.extend(known.into_keys());
+        for (name, alarm) in alarms {
+            let earlier = self.plans.get(&name);
+            if earlier.is_none_or(|earlier| earlier.alarm.updated != alarm.updated) {
+                news.put.insert(name.clone());
+            }
+            news.changed.insert(name.clone());
+            let plan = plan_of(alarm, earlier, now);
+            self.plans.insert(name, plan);
+        }
         Ok(Some(news))
     }
 
-    fn has_news(&self) -> bool {
-        self.changed.as_ref().is_some_and(|changed| changed.has_changed().unwrap_or(false))
-    }
-
     fn compose(&self, store: &Store, news: &News, now: Timestamp) -> Result<(), StoreError> {
-        let Some(site) = self.site.as_ref().filter(|_| !news.changed.is_empty()) else { return Ok(()) };
+        let Some(site) = &self.site else { return Ok(()) };
         let alarms: BTreeMap<&str, &Alarm> =
             self.plans.iter().map(|(name, plan)| (name.as_str(), plan.alarm.as_ref())).collect();
         for (alarm, evaluation) in composite::decide(&alarms, news, site) {
