@@ -78,7 +78,7 @@ impl<S: Copy + PartialEq + Send + 'static> Errands<S> {
             failures
         };
         let work = work(failures);
-        let ended = Ended { errands: Arc::clone(&self.errands), id: id.to_owned() };
+        let ended = Ended { errands: Arc::clone(&self.errands), id: id.to_owned(), succeeded: false };
         self.tasks.spawn(async move {
             let succeeded = work.await;
             ended.with(succeeded);
@@ -118,23 +118,30 @@ impl<S: Copy + PartialEq + Send + 'static> Errands<S> {
 struct Ended<S> {
     errands: Arc<Table<S>>,
     id: String,
+    succeeded: bool,
 }
 
 impl<S> Ended<S> {
-    fn with(self, succeeded: bool) {
-        let mut errands = lock(&self.errands);
-        if let Some(errand) = errands.get_mut(&self.id) {
-            errand.failures = if succeeded { 0 } else { errand.failures + 1 };
+    fn with(mut self, succeeded: bool) {
+        self.succeeded = succeeded;
+        if succeeded {
+            return;
+        }
+        if let Some(errand) = lock(&self.errands).get_mut(&self.id) {
+            errand.failures += 1;
             let doubled = FIRST_REST.saturating_mul(1 << errand.failures.saturating_sub(1).min(16));
-            let rest = if succeeded { Duration::ZERO } else { doubled.min(LONGEST_REST) };
-            errand.not_before = Instant::now() + rest;
+            errand.not_before = Instant::now() + doubled.min(LONGEST_REST);
         }
     }
 }
 
 impl<S> Drop for Ended<S> {
     fn drop(&mut self) {
-        if let Some(errand) = lock(&self.errands).get_mut(&self.id) {
+        let mut errands = lock(&self.errands);
+        if self.succeeded {
+            // Nothing of it needs to be known: the table is as long as there is work.
+            errands.remove(&self.id);
+        } else if let Some(errand) = errands.get_mut(&self.id) {
             errand.running = false;
         }
     }
