@@ -18,6 +18,7 @@ mod mortal;
 mod network;
 mod nspawn;
 mod object_storage;
+mod programs;
 mod sandbox;
 mod signed;
 mod volumes;
