@@ -88,6 +88,9 @@ impl Troubles {
 const PROGRAMS: &[(&str, &str)] =
     &[("haproxy", "load balancers and API"), ("dnsmasq", "DHCP and DNS"), (object_storage::PROGRAM, "S3")];
 
+/// For an address that passes to another machine; that is no trouble.
+const RESTARTED_AT_TIMES: &str = "dnsmasq";
+
 pub struct Watchman {
     pub paths: Paths,
     /// By which S3 is started.
@@ -119,7 +122,14 @@ impl Watchman {
         seen: &mut BTreeMap<&'static str, (ProcessId, u32)>,
     ) {
         if let Some(process) = PidFile::new(self.paths.pid_file(program)).process() {
-            seen.insert(program, (process, 0));
+            let before = seen.insert(program, (process, 0));
+            // Somebody was quicker than this look.
+            if let Some((before, 0)) = before
+                && before != process
+                && program != RESTARTED_AT_TIMES
+            {
+                self.troubles.note(program, self.ended(program, purpose, before));
+            }
             self.troubles.end(program, |text| {
                 let was = text.replace(" has ended", " had ended").replace("it is being started", "it was started");
                 format!("{was}; it runs again since {}", Timestamp::now())
@@ -129,22 +139,23 @@ impl Watchman {
         // What never ran is still on its way.
         let Some((process, looks)) = seen.get_mut(program) else { return };
         *looks += 1;
-        // dnsmasq is stopped and started at times; that is no trouble.
-        if *looks == 1 && program == "dnsmasq" {
+        if *looks == 1 && program == RESTARTED_AT_TIMES {
             return;
         }
-        let log = self.paths.log(program);
-        let text = format!(
-            "{program} ({purpose}, process {}) has ended unasked; it is being started again (hint: see {})",
-            process.pid,
-            log.display()
-        );
-        self.troubles.note(program, text);
+        self.troubles.note(program, self.ended(program, purpose, *process));
         if program == object_storage::PROGRAM
             && let Err(error) = object_storage::ensure_running(&self.paths, &self.own_exe, self.behaviour).await
         {
             tracing::warn!("{error}");
         }
+    }
+
+    fn ended(&self, program: &str, purpose: &str, process: ProcessId) -> String {
+        format!(
+            "{program} ({purpose}, process {}) has ended unasked; it is being started again (hint: see {})",
+            process.pid,
+            self.paths.log(program).display()
+        )
     }
 
     fn look_at_disk(&self) {

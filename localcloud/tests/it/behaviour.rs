@@ -70,3 +70,31 @@ async fn eucalyptus_keeps_draining_off_and_speaks_query_only() {
     let described = cloud.answered("monitoring", "DescribeAlarms", &[]).await;
     assert_eq!(described.status, 200, "{described:?}");
 }
+
+/// The calls by which `imagecrud-deploy` asks a cloud what it can do; each is told by its refusal.
+#[tokio::test]
+async fn probes_that_change_nothing_tell_the_clouds_apart() {
+    let world = FakeWorld::new();
+    let tagged = [
+        ("AvailabilityZone", "no-such-zone"),
+        ("Size", "1"),
+        ("TagSpecification.1.ResourceType", "volume"),
+        ("TagSpecification.1.Tag.1.Key", "probe"),
+        ("TagSpecification.1.Tag.1.Value", "never created"),
+    ];
+    let default = [("Filter.1.Name", "isDefault"), ("Filter.1.Value.1", "true")];
+    for behaviour in [Behaviour::Everything, Behaviour::Eucalyptus44, Behaviour::Aws] {
+        let cloud = served(&world, behaviour);
+        let templates = cloud.answered("ec2", "DescribeLaunchTemplates", &[("MaxResults", "5")]).await;
+        assert_eq!(templates.code() == "InvalidAction", behaviour == Behaviour::Eucalyptus44, "{templates:?}");
+        let volume = cloud.answered("ec2", "CreateVolume", &tagged).await;
+        assert_eq!((volume.status, volume.code()), (400, "InvalidZone.NotFound"), "the tags are understood");
+        assert_eq!(cloud.answered("iam", "ListInstanceProfiles", &[("MaxItems", "1")]).await.status, 200);
+        // Eucalyptus has the call, and keeps draining off all the same.
+        let name = [("LoadBalancerName", "no-such-name")];
+        let attributes = cloud.answered("elasticloadbalancing", "DescribeLoadBalancerAttributes", &name).await;
+        assert_eq!(attributes.code(), "LoadBalancerNotFound");
+        let vpcs = cloud.answered("ec2", "DescribeVpcs", &default).await;
+        assert!(vpcs.element("vpcId").is_some(), "{vpcs:?}");
+    }
+}

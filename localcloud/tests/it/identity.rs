@@ -249,7 +249,7 @@ async fn boto3_manages_users_and_assumes_roles_and_is_refused_what_policies_do_n
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let front = cloud.world.front();
-    let served = tokio::spawn(async move { axum::serve(listener, front).await });
+    let served = tokio::spawn(async move { axum::serve(listener, front.router()).await });
     let output = tokio::process::Command::new(python)
         .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/identity.py"))
         .args([url.as_str(), &cloud.root.access_key, &cloud.root.secret_key, "arn:aws:iam::000000000001:root"])

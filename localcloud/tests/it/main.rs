@@ -28,6 +28,7 @@ mod network;
 mod nspawn;
 mod object_access;
 mod object_storage;
+mod programs;
 mod raw;
 mod sandbox;
 mod signed;

@@ -6,7 +6,6 @@
 )]
 #![allow(clippy::unwrap_used, reason = "a test ends there")]
 
-mod behaviour;
 mod command_line;
 mod lifecycle;
 mod moto;
