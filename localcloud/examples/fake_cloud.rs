@@ -8,9 +8,11 @@
 use anyhow::{Context as _, Result};
 use clap::Parser;
 use localcloud::{
+    behaviour::Behaviour,
     config::Config,
-    daemon::{LocalCloud, Parts},
+    daemon::{LocalCloud, Parts, watchman::Troubles},
     drivers::fake::FakeCloud,
+    faults::Faults,
     image::BuiltImage,
 };
 use tokio::{
@@ -37,7 +39,14 @@ async fn main() -> Result<()> {
         architecture: "x86_64".to_owned(),
     };
     let listener = TcpListener::bind(("127.0.0.1", config.port)).await.context("listening")?;
-    let cloud = LocalCloud::start(&config, Parts { drivers: FakeCloud::new().drivers(), image }).await?;
+    let parts = Parts {
+        drivers: FakeCloud::new().drivers(),
+        image,
+        behaviour: Behaviour::Everything,
+        faults: Faults::default(),
+        troubles: Troubles::default(),
+    };
+    let cloud = LocalCloud::start(&config, parts).await?;
     let api = cloud.paths.socket("api");
     let serving = tokio::spawn(async move {
         // As the proxy does it in a real cloud: bytes go to the API's socket.
