@@ -79,7 +79,7 @@ async fn refusals_come_in_the_services_own_words_and_change_nothing() {
         ("internal-error", ("InternalError", 500), ("InternalFailure", 500)),
         ("unavailable", ("Unavailable", 503), ("ServiceUnavailable", 503)),
         ("dependency-violation", ("DependencyViolation", 400), ("DeleteConflict", 409)),
-        ("expired-token", ("RequestExpired", 400), ("ExpiredToken", 400)),
+        ("expired-token", ("RequestExpired", 400), ("ExpiredToken", 403)),
     ] {
         faults.set(&format!("[[fault]]\naction = '*'\neffect = '{effect}'")).unwrap();
         let answer = cloud.answered("ec2", "CreateVolume", &create).await;

@@ -35,3 +35,4 @@ mod signed;
 mod snapshots;
 mod sts;
 mod volumes;
+mod walk;

@@ -90,6 +90,9 @@ fn global(text: &mut Text, settings: &HaproxySettings, state_file: &Path) {
     text.line("mode http");
     text.line("log global");
     text.line("option dontlognull");
+    // A worker that is replaced answers one more request on a connection that idles, and only then closes it: a client
+    // that sends just then would otherwise lose its request.
+    text.line("option idle-close-on-response");
     text.line("load-server-state-from-file global");
     text.line("timeout connect 5s");
     text.line("timeout client 60s");
@@ -97,7 +100,8 @@ fn global(text: &mut Text, settings: &HaproxySettings, state_file: &Path) {
     text.line("timeout http-request 60s");
     text.line("timeout queue 5s");
     text.line("retries 3");
-    text.line("option redispatch");
+    // A worker that is replaced does not learn that an instance has gone: its last requests must not insist on it.
+    text.line("option redispatch 1");
 }
 
 /// Lines in sections.

@@ -15,7 +15,8 @@ use localcloud::drivers::{
 use tokio::net::{TcpListener, TcpStream};
 
 use super::world::{
-    Backend, FIRST, SECOND, World, balancer, certificate, client, curl, encryption, free_port, get, plan, until,
+    Backend, FIRST, SECOND, World, balancer, certificate, client, curl, encryption, free_port, get, lasting_client,
+    plan, until,
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -28,7 +29,7 @@ async fn reloads_lose_no_request_and_no_health() {
     world.wait_until_healthy("i-1").await;
 
     let done = Arc::new(AtomicBool::new(false));
-    let client = client(port, &done);
+    let (client, lasting) = (client(port, &done), lasting_client(port, &done));
     for round in 0..4 {
         let other = balancer(&format!("other-{round}"), free_port().await, backend.port, &[("i-9", SECOND, false)]);
         let mut web = web.clone();
@@ -42,6 +43,7 @@ async fn reloads_lose_no_request_and_no_health() {
     done.store(true, Ordering::SeqCst);
     let count = client.await.expect("no request failed");
     assert!(count > 10, "only {count} requests");
+    lasting.await.expect("no request on a kept connection failed");
     world.end().await;
 }
 
@@ -165,7 +167,7 @@ async fn no_change_of_listeners_certificates_policies_or_instances_fails_a_reque
     world.proxy.apply(&with(0)).await.expect("applies");
     world.wait_until_healthy("i-1").await;
     let done = Arc::new(AtomicBool::new(false));
-    let plain = [client(port, &done), client(port, &done)];
+    let plain = [client(port, &done), client(port, &done), lasting_client(port, &done), lasting_client(port, &done)];
     let encrypted = tokio::spawn({
         let done = done.clone();
         async move {

@@ -286,3 +286,30 @@ pub(super) fn client(port: u16, done: &Arc<AtomicBool>) -> tokio::task::JoinHand
         count
     })
 }
+
+/// As `client`, on a connection that it keeps for as long as the proxy does not announce its end, and on which it pauses
+/// between requests: the proxy may close it then only if no request can be lost by that.
+pub(super) fn lasting_client(port: u16, done: &Arc<AtomicBool>) -> tokio::task::JoinHandle<usize> {
+    let done = Arc::clone(done);
+    tokio::spawn(async move {
+        let (mut count, mut kept) = (0, None);
+        while !done.load(Ordering::SeqCst) {
+            let mut stream = match kept.take() {
+                Some(stream) => stream,
+                None => TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.expect("connects"),
+            };
+            stream.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").await.expect("sends");
+            let head = read_head(&mut stream).await.unwrap_or_else(|| panic!("request {count} has no answer"));
+            let answer = parse_answer(&head);
+            assert_eq!(answer.status, 200, "request {count}");
+            let length: usize = answer.headers["content-length"].parse().expect("a length");
+            stream.read_exact(&mut vec![0; length]).await.expect("a body");
+            count += 1;
+            if answer.headers.get("connection").is_none_or(|connection| connection != "close") {
+                kept = Some(stream);
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        count
+    })
+}
