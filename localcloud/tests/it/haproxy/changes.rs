@@ -12,11 +12,14 @@ use std::{
 use localcloud::drivers::{
     BalancerBackend, BalancerListener, BalancerProtocol, MalformedRequests, ProxyDriver as _, Stickiness,
 };
-use tokio::net::{TcpListener, TcpStream};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream},
+};
 
 use super::world::{
     Backend, FIRST, SECOND, World, balancer, certificate, client, curl, encryption, free_port, get, lasting_client,
-    plan, until,
+    parse_answer, plan, read_head, until,
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -209,4 +212,38 @@ async fn strictness_decides_about_unusual_requests() {
         assert_eq!(get(port, "/", &[]).await.status, 200, "{mode:?}");
     }
     world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_kept_connection_is_not_led_to_an_instance_that_leaves() {
+    let world = World::new("leaving").await;
+    let (one, port) = (Backend::start("one", FIRST, 0).await, free_port().await);
+    let _two = Backend::start("two", SECOND, one.port).await;
+    let both =
+        |draining| plan(vec![balancer("web", port, one.port, &[("i-1", FIRST, false), ("i-2", SECOND, draining)])]);
+    world.proxy.apply(&both(false)).await.expect("applies");
+    world.wait_until_healthy("i-1").await;
+    world.wait_until_healthy("i-2").await;
+    let mut idle = Vec::new();
+    for _ in 0..8 {
+        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.expect("connects");
+        assert!(ask(&mut stream).await.starts_with("HTTP/1.1 200"));
+        idle.push(stream);
+    }
+    world.proxy.apply(&both(true)).await.expect("applies");
+    for mut stream in idle {
+        let answer = ask(&mut stream).await;
+        assert!(answer.contains("\r\n\r\none"), "{answer}");
+    }
+    world.end().await;
+}
+
+/// One request on a connection that goes on.
+async fn ask(stream: &mut TcpStream) -> String {
+    stream.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").await.expect("sends");
+    let head = read_head(stream).await.expect("an answer");
+    let length: usize = parse_answer(&head).headers["content-length"].parse().expect("a length");
+    let mut body = vec![0; length];
+    stream.read_exact(&mut body).await.expect("a body");
+    head + &String::from_utf8(body).expect("text")
 }
