@@ -57,7 +57,8 @@ class Cloud:
         self.port = port
         lines = pathlib.Path(eucarc).read_text().splitlines()
         env = dict(line.removeprefix("export ").split("=", 1) for line in lines if "=" in line)
-        config = botocore.config.Config(retries={"max_attempts": 3})
+        # The daemon may be killed meanwhile: its API is back within a second or two.
+        config = botocore.config.Config(retries={"max_attempts": 12, "mode": "standard"})
         keys = {"aws_access_key_id": env["AWS_ACCESS_KEY_ID"], "aws_secret_access_key": env["AWS_SECRET_ACCESS_KEY"]}
         region = env.get("AWS_AUTH_REGION", "localcloud")
         client = lambda name, url: boto3.client(name, endpoint_url=env[url], region_name=region, config=config, **keys)

@@ -184,7 +184,7 @@ impl Haproxy {
         Ok(())
     }
 
-    async fn reload(&self, master: ProcessId, plan: &ProxyPlan, rendered: &Rendered) -> Result<()> {
+    async fn reload(&self, master: ProcessId, rendered: &Rendered) -> Result<()> {
         let doing = "reloading HAProxy";
         // Health as it is this moment. A worker that cannot be asked leaves what was saved last.
         let known = match self.control.ask_worker("show servers state").await {
@@ -199,7 +199,6 @@ impl Haproxy {
         let _ = fs::copy(&config_file, &previous);
         fs::rename(&candidate, &config_file).map_err(failed)?;
         let failures = self.control.processes().await.map(|processes| processes.failed_reloads).unwrap_or(0);
-        self.tell_who_leaves(plan).await;
         master.signal(Signal::USR2);
         let deadline = Instant::now() + RELOAD_LIMIT;
         loop {
@@ -214,25 +213,6 @@ impl Haproxy {
                 return Err(DriverError::new(doing, complaint(&log)).hint(format!("see {}", log.display())));
             }
             tokio::time::sleep(POLL).await;
-        }
-    }
-
-    /// A worker that is replaced still answers one request on each connection that idles: it must not send that to an
-    /// instance which is leaving. Once it is on its way out it cannot be told any more.
-    async fn tell_who_leaves(&self, plan: &ProxyPlan) {
-        let Ok(table) = self.control.ask_worker(status::COMMAND).await else { return };
-        let leaving = status::servers(&table).into_iter().filter(|server| {
-            let of = plan.balancers.iter().filter(|balancer| balancer.name == server.balancer);
-            !of.flat_map(|balancer| &balancer.backends)
-                .any(|backend| backend.instance_id == server.name && !backend.draining)
-        });
-        // The master passes one command at a time on.
-        let commands: Vec<String> =
-            leaving.map(|server| format!("@1 set server {}/{} state drain", server.backend, server.name)).collect();
-        if !commands.is_empty()
-            && let Err(error) = self.control.ask(&commands.join("; ")).await
-        {
-            tracing::debug!("telling HAProxy who leaves: {error}");
         }
     }
 
@@ -275,7 +255,7 @@ impl ProxyDriver for Haproxy {
         match master {
             None => self.start(&rendered).await?,
             Some(_) if self.control.running_digest().await.as_deref() == Some(&rendered.digest) => {}
-            Some(master) => match self.reload(master, plan, &rendered).await {
+            Some(master) => match self.reload(master, &rendered).await {
                 // It was on its way out.
                 Err(_) if !master.is_alive() => self.start(&rendered).await?,
                 outcome => outcome?,

@@ -100,8 +100,7 @@ fn global(text: &mut Text, settings: &HaproxySettings, state_file: &Path) {
     text.line("timeout http-request 60s");
     text.line("timeout queue 5s");
     text.line("retries 3");
-    // A worker that is replaced does not learn that an instance has gone: its last requests must not insist on it.
-    text.line("option redispatch 1");
+    text.line("option redispatch");
 }
 
 /// Lines in sections.

@@ -18,24 +18,6 @@ impl Row<'_> {
     }
 }
 
-/// A server as the configuration names it.
-pub(super) struct ServerName {
-    pub(super) balancer: String,
-    pub(super) backend: String,
-    pub(super) name: String,
-}
-
-/// Every balancer's servers, in each of its back ends.
-pub(super) fn servers(table: &str) -> Vec<ServerName> {
-    let rows = table.lines().filter(|line| !line.starts_with('#')).filter_map(|line| {
-        let (backend, rest) = line.split_once(',')?;
-        let name = rest.split(',').next()?;
-        let balancer = balancer_of_backend(backend)?;
-        Some(ServerName { balancer: balancer.to_owned(), backend: backend.to_owned(), name: name.to_owned() })
-    });
-    rows.collect()
-}
-
 /// One entry per balancer and instance; a balancer's several back ends share their health and add their sessions up.
 pub(super) fn parse(table: &str) -> Result<Vec<BackendStatus>, String> {
     let mut lines = table.lines();

@@ -74,9 +74,13 @@ fn render_frontend(text: &mut Text, port: u16, listeners: &[Listener<'_>], certi
     }
     if is_http {
         render_http(text, idle_secs, is_encrypted, strictness(listeners));
+        text.line(format!("use_backend {} if {{ stopping }}", relay(port)));
     }
     if let [(balancer, listener)] = listeners {
         text.line(format!("default_backend {}", Backend::of(listener).name(balancer)));
+        if is_http {
+            render_relay(text, port, idle_secs, is_encrypted);
+        }
         return;
     }
     let is_for = |balancer: &Balancer| {
@@ -89,6 +93,21 @@ fn render_frontend(text: &mut Text, port: u16, listeners: &[Listener<'_>], certi
         text.line(format!("use_backend {} {}", Backend::of(listener).name(balancer), is_for(balancer)));
     }
     text.line(format!("http-request return status 404 content-type text/plain string \"No load balancer of this name has this port.\" unless {{ var({BALANCER}) -m found }}"));
+    render_relay(text, port, idle_secs, is_encrypted);
+}
+
+fn relay(port: u16) -> String {
+    format!("relay:{port}")
+}
+
+/// A worker that was replaced lets go of the instances' namespace at once, so that it cannot connect to them any more, and
+/// knows nothing of who has come and left. The last request on each connection that it keeps goes to its successor, who
+/// has the port by then, and who logs it.
+fn render_relay(text: &mut Text, port: u16, idle_secs: u32, is_encrypted: bool) {
+    text.section(format!("backend {}", relay(port)));
+    text.line(format!("timeout server {idle_secs}s"));
+    let encryption = if is_encrypted { " ssl verify none sni ssl_fc_sni" } else { "" };
+    text.line(format!("server successor 127.0.0.1:{port}{encryption}"));
 }
 
 fn render_http(text: &mut Text, idle_secs: u32, is_encrypted: bool, strictness: MalformedRequests) {
@@ -102,8 +121,9 @@ fn render_http(text: &mut Text, idle_secs: u32, is_encrypted: bool, strictness: 
     }
     // The client's address comes last, behind what earlier proxies wrote
     // (https://docs.aws.amazon.com/elasticloadbalancing/latest/classic/x-forwarded-headers.html).
-    text.line("http-request set-header X-Forwarded-For \"%[req.fhdr(x-forwarded-for)], %[src]\" if { req.hdr(x-forwarded-for) -m found }");
-    text.line("http-request set-header X-Forwarded-For %[src] unless { req.hdr(x-forwarded-for) -m found }");
+    text.line("http-request set-header X-Forwarded-For \"%[req.fhdr(x-forwarded-for)], %[src]\" if { req.hdr(x-forwarded-for) -m found } !{ stopping }");
+    text.line("http-request set-header X-Forwarded-For %[src] if !{ req.hdr(x-forwarded-for) -m found } !{ stopping }");
+    text.line("http-request set-log-level silent if { stopping }");
     text.line(format!("http-request set-header X-Forwarded-Proto {}", if is_encrypted { "https" } else { "http" }));
     text.line("http-request set-header X-Forwarded-Port %[dst_port]");
 }

@@ -77,13 +77,16 @@ fn a_balancer_becomes_a_front_end_on_loopback_and_a_checked_back_end_in_the_name
             "mode http",
             "timeout client 60s",
             "timeout http-keep-alive 60s",
-            "http-request set-header X-Forwarded-For \"%[req.fhdr(x-forwarded-for)], %[src]\" if { req.hdr(x-forwarded-for) -m found }",
-            "http-request set-header X-Forwarded-For %[src] unless { req.hdr(x-forwarded-for) -m found }",
+            "http-request set-header X-Forwarded-For \"%[req.fhdr(x-forwarded-for)], %[src]\" if { req.hdr(x-forwarded-for) -m found } !{ stopping }",
+            "http-request set-header X-Forwarded-For %[src] if !{ req.hdr(x-forwarded-for) -m found } !{ stopping }",
             "http-request set-header X-Forwarded-Proto http",
             "http-request set-header X-Forwarded-Port %[dst_port]",
+            "use_backend relay:8080 if { stopping }",
             "default_backend elb:web:http:80",
         ]
     );
+    let relay = section(&rendered.text, "backend relay:8080");
+    assert_eq!(relay, ["timeout server 60s", "server successor 127.0.0.1:8080"]);
     assert!(front.contains(&"log stdout len 16384 format raw local0 info"), "{front:?}");
     let back = section(&rendered.text, "backend elb:web:http:80");
     let unlogged: Vec<&str> = back.iter().copied().filter(|line| !line.contains("txn.elb_")).collect();
