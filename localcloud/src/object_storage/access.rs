@@ -262,19 +262,6 @@ fn parameter(context: &S3AccessContext<'_>, name: &str) -> Option<String> {
         .map(|(_, value)| value)
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_copys_source_is_read_as_it_is_carried_out() {
-        let of = |header: &str| source_of(header).map(|(bucket, key)| format!("{bucket} {key}"));
-        assert_eq!(of("/b/a%20c").as_deref(), Some("b a c"));
-        assert_eq!(of("b/x/y?versionId=1").as_deref(), Some("b x/y"));
-        assert_eq!(of("b"), None);
-    }
-}
-
 /// As buckets of AWS do whose objects belong to the bucket's owner, which is how new ones are.
 /// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/about-object-ownership.html>
 fn refuse_acls(context: &S3AccessContext<'_>) -> S3Result<()> {
@@ -294,5 +281,18 @@ fn refuse_acls(context: &S3AccessContext<'_>) -> S3Result<()> {
             Err(S3Error::with_message(S3ErrorCode::AccessControlListNotSupported, "The bucket does not allow ACLs"))
         }
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_copys_source_is_read_as_it_is_carried_out() {
+        let of = |header: &str| source_of(header).map(|(bucket, key)| format!("{bucket} {key}"));
+        assert_eq!(of("/b/a%20c").as_deref(), Some("b a c"));
+        assert_eq!(of("b/x/y?versionId=1").as_deref(), Some("b x/y"));
+        assert_eq!(of("b"), None);
     }
 }

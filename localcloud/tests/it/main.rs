@@ -21,6 +21,7 @@ mod haproxy;
 mod iam;
 mod identity;
 mod kill;
+mod load_run;
 mod measures;
 mod metrics;
 mod mortal;
