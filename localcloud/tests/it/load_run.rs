@@ -14,7 +14,8 @@ use super::{ec2::clients::python, sandbox::skipped};
 
 /// What the directories of this test are called; the number is the process that owns one.
 const PREFIX: &str = "localcloud-load-run-";
-const BETWEEN_KILLS: Duration = Duration::from_secs(9);
+/// Metrics are sampled every 10 s, and a difference needs two samples: a daemon that never lives longer measures nothing.
+const BETWEEN_KILLS: Duration = Duration::from_secs(22);
 
 struct Cloud {
     dir: PathBuf,
@@ -110,7 +111,7 @@ fn the_whole_way_of_a_load_grows_and_shrinks_the_group_though_the_daemon_is_kill
     let figures = std::io::read_to_string(run.stdout.take().unwrap()).unwrap();
     assert!(status.success(), "{figures}");
     let figures: serde_json::Value = serde_json::from_str(&figures).unwrap();
-    assert!(figures["requests"].as_u64().unwrap() > 500 && kills >= 3, "{kills} kills, {figures}");
+    assert!(figures["requests"].as_u64().unwrap() > 500 && kills >= 2, "{kills} kills, {figures}");
     assert_eq!(figures["failed"], 0, "{figures}");
     assert!(figures["web_servers"].as_u64().unwrap() >= 2, "{figures}");
     println!("{kills} kills, {figures}");
