@@ -1,6 +1,6 @@
 //! Scripts of boto3 against the front of a world, over a socket: its own signatures, codecs and parsers.
 
-use std::process::Stdio;
+use std::{process::Stdio, time::Duration};
 
 use localcloud::{
     model::{id, identity::Credential, time::Timestamp},
@@ -39,6 +39,20 @@ impl Front {
         Self { url, secret_key, serving }
     }
 
+    /// Where a client finds the cloud, and the key of its root.
+    pub(crate) fn introduce(&self, client: &mut Command) {
+        client
+            .env("CLOUD_URL", &self.url)
+            .env("AWS_ACCESS_KEY_ID", ACCESS_KEY)
+            .env("AWS_SECRET_ACCESS_KEY", &self.secret_key)
+            .env("AWS_DEFAULT_REGION", "localcloud")
+            .env("AWS_EC2_METADATA_DISABLED", "true");
+    }
+
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
     /// What the script prints; `None` where there is no boto3.
     pub(crate) async fn run(self, script: &str) -> Option<String> {
         let Some(python) = python() else {
@@ -47,14 +61,10 @@ impl Front {
             );
             return None;
         };
-        let mut child = Command::new(python)
-            .arg("-")
-            .env_clear()
-            .env("CLOUD_URL", &self.url)
-            .env("AWS_ACCESS_KEY_ID", ACCESS_KEY)
-            .env("AWS_SECRET_ACCESS_KEY", &self.secret_key)
-            .env("AWS_DEFAULT_REGION", "localcloud")
-            .env("AWS_EC2_METADATA_DISABLED", "true")
+        let mut command = Command::new(python);
+        command.arg("-").env_clear();
+        self.introduce(&mut command);
+        let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -73,5 +83,17 @@ impl Front {
 impl Drop for Front {
     fn drop(&mut self) {
         self.serving.abort();
+    }
+}
+
+/// Lets the cloud live for as long as a client is at work.
+pub(crate) async fn while_living<T>(world: &mut FakeWorld, client: impl Future<Output = T>) -> T {
+    let mut client = std::pin::pin!(client);
+    loop {
+        world.pass().await;
+        // Errands of the reconcilers run beside them.
+        if let Ok(done) = tokio::time::timeout(Duration::from_millis(10), &mut client).await {
+            return done;
+        }
     }
 }

@@ -5,51 +5,28 @@ use std::{
     process::Stdio,
 };
 
-use localcloud::{
-    model::{id, identity::Credential, time::Timestamp},
-    store::StoreError,
-};
 use tokio::process::Command;
 
-use super::{ec2::clients::python, fake_world::FakeWorld};
+use super::{
+    boto3::{Front, while_living},
+    ec2::clients::python,
+    fake_world::FakeWorld,
+};
 
 /// Runs a walk's command against a living cloud; the command must print `walked`.
 async fn walk(command: impl FnOnce(&str) -> Command) {
     let mut world = FakeWorld::new();
-    let (access_key, secret_key) = ("AKIAIOSFODNN7EXAMPLE".to_owned(), id::base64(40));
-    let root = Credential::of_root(&world.site.account_id, access_key.clone(), secret_key.clone(), Timestamp::now());
-    world
-        .store
-        .transact(|tx| {
-            tx.put(root);
-            Ok::<_, StoreError>(())
-        })
-        .unwrap();
-    let front = world.front().router();
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let base = format!("http://{}", listener.local_addr().unwrap());
-    let serving = tokio::spawn(async move { axum::serve(listener, front).await });
-    let mut walking = command(&base);
+    let front = Front::serve(&world).await;
+    let mut walking = command(front.url());
+    front.introduce(&mut walking);
     walking
         .env_remove("AWS_PROFILE")
         .env("AWS_CONFIG_FILE", "/dev/null")
         .env("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
-        .env("AWS_ACCESS_KEY_ID", access_key)
-        .env("AWS_SECRET_ACCESS_KEY", secret_key)
-        .env("AWS_DEFAULT_REGION", "localcloud")
-        .env("AWS_EC2_METADATA_DISABLED", "true")
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .kill_on_drop(true);
-    let mut walked = tokio::spawn(async move { walking.output().await });
-    let output = loop {
-        world.pass().await;
-        tokio::select! {
-            output = &mut walked => break output.unwrap().unwrap(),
-            () = tokio::time::sleep(std::time::Duration::from_millis(10)) => {}
-        }
-    };
-    serving.abort();
+    let output = while_living(&mut world, walking.output()).await.unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "walked");
 }

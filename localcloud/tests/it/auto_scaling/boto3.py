@@ -9,7 +9,7 @@ import botocore.exceptions
 from botocore.config import Config
 
 config = Config(retries={"max_attempts": 1}, connect_timeout=5, read_timeout=30)
-asg = boto3.client("autoscaling", endpoint_url=os.environ["API_URL"] + "AutoScaling", config=config)
+asg = boto3.client("autoscaling", endpoint_url=os.environ["CLOUD_URL"] + "/services/" + "AutoScaling", config=config)
 WEB = {"AutoScalingGroupName": "web"}
 
 
