@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    model::{tag::Tags, time::Timestamp},
+    model::{id, tag::Tags, time::Timestamp},
     store::Record,
 };
 
@@ -28,6 +28,9 @@ pub struct Alarm {
     #[serde(default)]
     pub acted: Acted,
     pub updated: Timestamp,
+    /// Another one with each put: two puts within a millisecond have the same time.
+    #[serde(default)]
+    pub definition: String,
     pub metric_name: String,
     pub namespace: String,
     pub statistic: Option<String>,
@@ -125,6 +128,7 @@ impl Alarm {
             state_transitioned: None,
             acted: Acted::Never,
             updated: now,
+            definition: id::uuid(),
             metric_name: String::new(),
             namespace: String::new(),
             statistic: None,

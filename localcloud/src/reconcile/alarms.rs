@@ -134,7 +134,7 @@ impl Alarms {
         }
         for (name, alarm) in alarms {
             let earlier = self.plans.get(&name);
-            if earlier.is_none_or(|earlier| earlier.alarm.updated != alarm.updated) {
+            if earlier.is_none_or(|earlier| earlier.alarm.definition != alarm.definition) {
                 news.put.insert(name.clone());
             }
             news.changed.insert(name.clone());
@@ -185,7 +185,7 @@ impl Alarms {
 
 /// One that was put anew is looked at at once; one whose state was set by hand keeps it until its next regular look.
 fn plan_of(alarm: Arc<Alarm>, earlier: Option<&Plan>, now: Timestamp) -> Plan {
-    let same = earlier.filter(|earlier| earlier.alarm.updated == alarm.updated);
+    let same = earlier.filter(|earlier| earlier.alarm.definition == alarm.definition);
     let acted = match alarm.acted {
         Acted::At(time) if alarm.actions_enabled => Some(time),
         _ => None,

@@ -48,7 +48,7 @@ fn attempt(
     carry_out_due(tx, &mut alarm, refused, now)?;
     // One that was replaced meanwhile is evaluated anew.
     if let Some(evaluation) = evaluation
-        && known.updated == seen.updated
+        && known.definition == seen.definition
         && known.state != evaluation.state
     {
         let old = alarm.clone();

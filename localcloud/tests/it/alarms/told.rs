@@ -72,6 +72,17 @@ fn composite_alarms_that_depend_on_each_other_are_not_evaluated() {
 }
 
 #[test]
+fn alarms_that_are_put_again_within_a_millisecond_are_evaluated_anew() {
+    let mut clocked = Clocked::new();
+    for (rule, state) in [("TRUE", "ALARM"), ("FALSE", "OK")].repeat(20) {
+        clocked.call(CLOUDWATCH, "PutCompositeAlarm", &[("AlarmName", "a"), ("AlarmRule", rule)]);
+        clocked.look();
+        let answer = clocked.call(CLOUDWATCH, "DescribeAlarms", &[("AlarmTypes.member.1", "CompositeAlarm")]);
+        assert_eq!(answer.text("CompositeAlarms.0.StateValue"), state, "{rule}");
+    }
+}
+
+#[test]
 fn a_history_is_filtered_and_paged_and_outlives_its_alarm() {
     let mut clocked = Clocked::new();
     clocked.put(&[]);
