@@ -265,7 +265,7 @@ fn names(node: &Node, parameters: &[&str], value: &str) -> bool {
     let is_it = |node: &Node| matches!(node, Node::Text(text) if text == value);
     match node {
         Node::Map(entries) => entries.iter().any(|(name, inner)| {
-            let named = parameters.contains(&name.as_str());
+            let named = parameters.contains(&name.as_ref());
             let here = match inner {
                 Node::List(items) => items.iter().any(is_it),
                 inner => is_it(inner),

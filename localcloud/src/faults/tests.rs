@@ -110,7 +110,7 @@ fn input(name: &str, value: &str) -> Node {
 }
 
 fn map(name: &str, value: Node) -> Node {
-    Node::Map(vec![(name.to_owned(), value)])
+    Node::Map(vec![(name.to_owned().into(), value)])
 }
 
 fn text(value: &str) -> Node {

@@ -52,7 +52,7 @@ fn decode(value: Value) -> Result<Node, DecodeError> {
             entries
                 .into_iter()
                 .map(|(key, value)| match key {
-                    Value::Text(key) => Ok((key, decode(value)?)),
+                    Value::Text(key) => Ok((key.into(), decode(value)?)),
                     _ => Err(unsupported("a key that is not a text")),
                 })
                 .collect::<Result<_, _>>()?,
@@ -72,8 +72,8 @@ fn encode(node: &Node) -> Value {
         Node::Text(text) => Value::Text(text.clone()),
         Node::Blob(bytes) => Value::Bytes(bytes.clone()),
         Node::List(items) => Value::Array(items.iter().map(encode).collect()),
-        Node::Map(entries) | Node::Dictionary(entries) => {
-            Value::Map(entries.iter().map(|(key, value)| (Value::Text(key.clone()), encode(value))).collect())
-        }
+        Node::Map(entries) | Node::Dictionary(entries) => Value::Map(
+            entries.iter().map(|(key, value)| (Value::Text(key.clone().into_owned()), encode(value))).collect(),
+        ),
     }
 }

@@ -33,7 +33,9 @@ fn decode(value: Value) -> Node {
         },
         Value::String(text) => Node::Text(text),
         Value::Array(items) => Node::List(items.into_iter().map(decode).collect()),
-        Value::Object(entries) => Node::Map(entries.into_iter().map(|(key, value)| (key, decode(value))).collect()),
+        Value::Object(entries) => {
+            Node::Map(entries.into_iter().map(|(key, value)| (key.into(), decode(value))).collect())
+        }
     }
 }
 
@@ -46,8 +48,8 @@ fn encode(node: &Node) -> Value {
         Node::Text(text) => Value::from(text.as_str()),
         Node::Blob(bytes) => Value::from(base64::engine::general_purpose::STANDARD.encode(bytes)),
         Node::List(items) => Value::Array(items.iter().map(encode).collect()),
-        Node::Map(entries) | Node::Dictionary(entries) => {
-            Value::Object(entries.iter().map(|(key, value)| (key.clone(), encode(value))).collect::<Map<_, _>>())
-        }
+        Node::Map(entries) | Node::Dictionary(entries) => Value::Object(
+            entries.iter().map(|(key, value)| (key.clone().into_owned(), encode(value))).collect::<Map<_, _>>(),
+        ),
     }
 }

@@ -79,7 +79,7 @@ impl Tree {
             items.sort_by_key(|(number, _)| *number);
             return Node::List(items.into_iter().map(|(_, tree)| tree.into_node()).collect());
         }
-        Node::Map(entries.into_iter().map(|(key, tree)| (key, tree.into_node())).collect())
+        Node::Map(entries.into_iter().map(|(key, tree)| (key.into(), tree.into_node())).collect())
     }
 }
 

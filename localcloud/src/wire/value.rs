@@ -6,7 +6,7 @@ mod decode;
 /// Outputs to trees.
 mod encode;
 
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
 
 use serde::{
     Serialize,
@@ -25,6 +25,9 @@ const DICTIONARY: &str = "$dictionary";
 #[serde(rename = "$dictionary")]
 pub struct Dictionary<T>(pub BTreeMap<String, T>);
 
+/// Of a field. Those of answers stand in the program; a thousand instances have some hundred thousand.
+pub type Name = Cow<'static, str>;
+
 /// One value of a request or an answer.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Node {
@@ -38,9 +41,9 @@ pub enum Node {
     Timestamp(f64),
     List(Vec<Node>),
     /// Ordered as written.
-    Map(Vec<(String, Node)>),
+    Map(Vec<(Name, Node)>),
     /// A map whose keys are data, where a structure's are names. Only XML tells them apart.
-    Dictionary(Vec<(String, Node)>),
+    Dictionary(Vec<(Name, Node)>),
 }
 
 impl Node {
@@ -142,7 +145,7 @@ mod tests {
     }
 
     fn map(entries: Vec<(&str, Node)>) -> Node {
-        Node::Map(entries.into_iter().map(|(key, value)| (key.to_owned(), value)).collect())
+        Node::Map(entries.into_iter().map(|(key, value)| (key.to_owned().into(), value)).collect())
     }
 
     #[test]

@@ -187,14 +187,14 @@ fn check_xml(node: &Node) {
 fn json_and_cbor() {
     let text = |value: &str| Node::Text(value.to_owned());
     let sample = Node::Map(vec![
-        ("AlarmNames".to_owned(), Node::List(vec![text("a"), text("ü\u{1f980}\u{ffff}\u{1}")])),
-        ("Threshold".to_owned(), Node::Float(70.5)),
-        ("Period".to_owned(), Node::Integer(-60)),
-        ("Enabled".to_owned(), Node::Bool(true)),
-        ("Since".to_owned(), Node::Timestamp(1.5)),
-        ("Nothing".to_owned(), Node::Null),
-        ("Bytes".to_owned(), Node::Blob(vec![0, 255])),
-        ("Deep".to_owned(), Node::Map(vec![("A".to_owned(), Node::List(vec![Node::Map(Vec::new())]))])),
+        ("AlarmNames".into(), Node::List(vec![text("a"), text("ü\u{1f980}\u{ffff}\u{1}")])),
+        ("Threshold".into(), Node::Float(70.5)),
+        ("Period".into(), Node::Integer(-60)),
+        ("Enabled".into(), Node::Bool(true)),
+        ("Since".into(), Node::Timestamp(1.5)),
+        ("Nothing".into(), Node::Null),
+        ("Bytes".into(), Node::Blob(vec![0, 255])),
+        ("Deep".into(), Node::Map(vec![("A".into(), Node::List(vec![Node::Map(Vec::new())]))])),
     ]);
     let (as_json, as_cbor) = (json::from_node(&sample), cbor::from_node(&sample));
     assert!(json::to_node(&as_json).is_ok());
@@ -215,9 +215,9 @@ fn json_and_cbor() {
 /// Answers have the names that we give them, never those of a request.
 fn node_with_names_of_xml(node: Node) -> Node {
     match node {
-        Node::Map(entries) => Node::Map(
-            entries.into_iter().map(|(_, value)| ("Name".to_owned(), node_with_names_of_xml(value))).collect(),
-        ),
+        Node::Map(entries) => {
+            Node::Map(entries.into_iter().map(|(_, value)| ("Name".into(), node_with_names_of_xml(value))).collect())
+        }
         Node::List(items) => Node::List(items.into_iter().map(node_with_names_of_xml).collect()),
         other => other,
     }

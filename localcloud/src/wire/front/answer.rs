@@ -36,8 +36,8 @@ pub(super) fn encode_error(service: &Service, codec: Codec, error: &ApiError, re
         return respond(error.status, "text/xml;charset=UTF-8", body, request_id);
     }
     let node = Node::Map(vec![
-        ("__type".to_owned(), Node::Text(error.code.clone())),
-        ("message".to_owned(), Node::Text(error.message.clone())),
+        ("__type".into(), Node::Text(error.code.clone())),
+        ("message".into(), Node::Text(error.message.clone())),
     ]);
     let mut response = match codec {
         Codec::Cbor => cbor_response(error.status, cbor::from_node(&node), request_id),

@@ -3,7 +3,7 @@
 
 use serde::de::{self, IntoDeserializer as _};
 
-use super::{DecodeError, Node, TIMESTAMP, mismatch};
+use super::{DecodeError, Name, Node, TIMESTAMP, mismatch};
 
 macro_rules! deserialize_number {
     ($($method:ident $visit:ident $type:ty),*) => {$(
@@ -32,7 +32,7 @@ impl<'de> de::Deserializer<'de> for Node {
             Self::Blob(bytes) => visitor.visit_byte_buf(bytes),
             Self::List(items) => visitor.visit_seq(de::value::SeqDeserializer::new(items.into_iter())),
             Self::Map(entries) | Self::Dictionary(entries) => {
-                visitor.visit_map(Entries { entries: entries.into_iter(), value: None, key: String::new() })
+                visitor.visit_map(Entries { entries: entries.into_iter(), value: None, key: Name::default() })
             }
         }
     }
@@ -108,7 +108,7 @@ impl<'de> de::Deserializer<'de> for Node {
     fn deserialize_map<V: de::Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
         match self {
             Self::Map(entries) | Self::Dictionary(entries) => {
-                visitor.visit_map(Entries { entries: entries.into_iter(), value: None, key: String::new() })
+                visitor.visit_map(Entries { entries: entries.into_iter(), value: None, key: Name::default() })
             }
             other => Err(mismatch(&other, "a structure")),
         }
@@ -156,9 +156,9 @@ impl de::IntoDeserializer<'_, DecodeError> for Node {
 }
 
 struct Entries {
-    entries: std::vec::IntoIter<(String, Node)>,
+    entries: std::vec::IntoIter<(Name, Node)>,
     value: Option<Node>,
-    key: String,
+    key: Name,
 }
 
 impl<'de> de::MapAccess<'de> for Entries {
@@ -167,8 +167,9 @@ impl<'de> de::MapAccess<'de> for Entries {
     fn next_key_seed<K: de::DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, DecodeError> {
         let Some((key, value)) = self.entries.next() else { return Ok(None) };
         self.value = Some(value);
-        self.key.clone_from(&key);
-        seed.deserialize(Node::Text(key)).map(Some)
+        self.key = key;
+        let name: de::value::StrDeserializer<'_, DecodeError> = self.key.as_ref().into_deserializer();
+        seed.deserialize(name).map(Some)
     }
 
     fn next_value_seed<V: de::DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, DecodeError> {

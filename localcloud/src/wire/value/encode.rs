@@ -2,15 +2,15 @@
 
 use serde::ser::{self, Serialize};
 
-use super::{DICTIONARY, DecodeError, Node, TIMESTAMP, mismatch};
+use super::{DICTIONARY, DecodeError, Name, Node, TIMESTAMP, mismatch};
 
 pub(super) struct Serializer;
 
 pub(super) struct ListSerializer(Vec<Node>);
 
 pub(super) struct MapSerializer {
-    entries: Vec<(String, Node)>,
-    key: Option<String>,
+    entries: Vec<(Name, Node)>,
+    key: Option<Name>,
 }
 
 impl MapSerializer {
@@ -18,7 +18,7 @@ impl MapSerializer {
         Self { entries: Vec::with_capacity(length), key: None }
     }
 
-    fn push<T: Serialize + ?Sized>(&mut self, key: String, value: &T) -> Result<(), DecodeError> {
+    fn push<T: Serialize + ?Sized>(&mut self, key: Name, value: &T) -> Result<(), DecodeError> {
         let node = value.serialize(Serializer)?;
         if !node.is_null() {
             self.entries.push((key, node));
@@ -194,8 +194,8 @@ impl ser::SerializeMap for MapSerializer {
     type Error = DecodeError;
     fn serialize_key<T: Serialize + ?Sized>(&mut self, key: &T) -> Result<(), DecodeError> {
         self.key = Some(match key.serialize(Serializer)? {
-            Node::Text(text) => text,
-            Node::Integer(number) => number.to_string(),
+            Node::Text(text) => text.into(),
+            Node::Integer(number) => number.to_string().into(),
             other => return Err(mismatch(&other, "a text as key")),
         });
         Ok(())
@@ -213,7 +213,7 @@ impl ser::SerializeStruct for MapSerializer {
     type Ok = Node;
     type Error = DecodeError;
     fn serialize_field<T: Serialize + ?Sized>(&mut self, key: &'static str, value: &T) -> Result<(), DecodeError> {
-        self.push(key.to_owned(), value)
+        self.push(Name::Borrowed(key), value)
     }
     fn end(self) -> Result<Node, DecodeError> {
         Ok(Node::Map(self.entries))
