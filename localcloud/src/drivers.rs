@@ -11,6 +11,8 @@ pub mod haproxy;
 pub mod loop_volume;
 /// The network namespace: bridge, DHCP and firewall.
 pub mod network;
+/// What a network is told: all, or what has changed.
+pub mod network_plan;
 /// Instances as systemd-nspawn system containers.
 pub mod nspawn;
 
@@ -23,6 +25,7 @@ use std::{
 
 use async_trait::async_trait;
 
+pub use self::network_plan::{AllowRule, Change, Host, NetworkChange, NetworkPlan, Protocol, Source};
 use crate::host::HostError;
 
 /// Why a driver could not do what it was asked: what it was doing, and the cause.
@@ -135,6 +138,8 @@ pub trait InstanceDriver: Send + Sync {
     /// starting; it outlives the daemon.
     async fn launch(&self, spec: &InstanceSpec) -> Result<()>;
     async fn inspect(&self, id: &str) -> Result<Inspected>;
+    /// Why a guest that ended by itself could not boot, where that is known.
+    async fn failure(&self, id: &str) -> Option<DriverError>;
     /// Shuts it down in order, then by force after the limit; keeps its disk.
     async fn stop(&self, id: &str) -> Result<()>;
     /// Stops it by force and removes its disk. Already gone is success.
@@ -185,45 +190,16 @@ pub trait VolumeDriver: Send + Sync {
     async fn list(&self) -> Result<BTreeSet<String>>;
 }
 
-/// One machine on the network.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Host {
-    pub mac_address: String,
-    pub address: Ipv4Addr,
-    pub hostname: String,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Protocol {
-    Tcp,
-    Udp,
-    Icmp,
-    Any,
-}
-
-/// Traffic that is let in; all else to a machine is dropped. Answers to what is let in pass.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct AllowRule {
-    /// The machines that it lets traffic into.
-    pub to: BTreeSet<Ipv4Addr>,
-    pub protocol: Protocol,
-    /// Inclusive; `None` for all ports.
-    pub ports: Option<(u16, u16)>,
-    /// CIDR blocks (`0.0.0.0/0`, `10.77.0.5/32`).
-    pub from: BTreeSet<String>,
-}
-
 /// The cloud's own network: nothing of it exists in the host's namespace.
 #[async_trait]
 pub trait NetworkDriver: Send + Sync {
-    /// Namespace, bridge, addresses, DHCP server, firewall with nothing allowed. Mends what is missing.
-    async fn start(&self) -> Result<()>;
-    /// The complete set of machines that get a lease.
-    async fn set_hosts(&self, hosts: &BTreeSet<Host>) -> Result<()>;
-    /// The complete set of what is allowed; replaced in one step, so that no packet sees half of it.
-    async fn set_rules(&self, rules: &BTreeSet<AllowRule>) -> Result<()>;
-    /// The complete set of load balancers' own addresses on the bridge.
-    async fn set_balancer_addresses(&self, addresses: &BTreeSet<Ipv4Addr>) -> Result<()>;
+    /// Namespace, bridge, addresses, DHCP server, firewall with nothing allowed. Mends what is missing, and tells whether
+    /// anything was: then all is to be told anew.
+    async fn start(&self) -> Result<bool>;
+    /// All that there is to be; what is not in it goes. No packet sees half of the firewall.
+    async fn set(&self, plan: &NetworkPlan) -> Result<()>;
+    /// What is to be another way than it was told last, and nothing else. Should this fail, all is to be told anew.
+    async fn change(&self, change: &NetworkChange) -> Result<()>;
     /// Removes all of it.
     async fn stop(&self) -> Result<()>;
 }
@@ -231,8 +207,9 @@ pub trait NetworkDriver: Send + Sync {
 /// Everything that the one proxy process does, as it should be now.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ProxyPlan {
-    pub balancers: Vec<Balancer>,
-    pub public_ports: Vec<PublicPort>,
+    /// By name. One that has not changed is the same as in the plan before, so that nobody has to look into it.
+    pub balancers: Vec<Arc<Balancer>>,
+    pub public_ports: BTreeSet<PublicPort>,
 }
 
 /// A load balancer as HAProxy needs it.
@@ -393,7 +370,7 @@ pub struct BalancerRequest {
     pub sent_bytes: u64,
     /// Attempts to connect to an instance that failed.
     pub connection_errors: u32,
-    /// It waited for an instance behind this many others.
+    /// How many waited for an instance when it did, itself included; 0 if it did not wait.
     pub queued: u32,
     /// It waited too long and was refused.
     pub is_spilled: bool,

@@ -7,6 +7,8 @@ pub mod cgroup;
 pub mod command;
 /// Small files, replaced in one step.
 pub mod file;
+/// Inotify instances, of which a user has a limited number.
+pub mod inotify;
 /// Files as block devices.
 pub mod loop_device;
 /// Mounts, and what is mounted where.

@@ -55,6 +55,8 @@ struct Inner {
     tables: BTreeMap<&'static str, Table>,
     log: Log,
     trouble: Option<String>,
+    /// Records that were handed out.
+    handed_out: u64,
 }
 
 type Opener = Box<dyn Fn() -> Result<Database, StoreError> + Send + Sync>;
@@ -89,7 +91,8 @@ impl Store {
     pub fn over(open: impl Fn() -> Result<Database, StoreError> + Send + Sync + 'static) -> Result<Self, StoreError> {
         let database = Some(open()?);
         let open = Box::new(open);
-        let inner = Inner { database, open, tables: BTreeMap::new(), log: Log::default(), trouble: None };
+        let inner =
+            Inner { database, open, tables: BTreeMap::new(), log: Log::default(), trouble: None, handed_out: 0 };
         Ok(Self { inner: Mutex::new(inner), changed: watch::Sender::new(0) })
     }
 
@@ -97,6 +100,12 @@ impl Store {
     #[must_use]
     pub fn trouble(&self) -> Option<String> {
         self.lock().trouble.clone()
+    }
+
+    /// How many records transactions have been handed so far: what work costs is told by that, whatever the machine.
+    #[must_use]
+    pub fn handed_out(&self) -> u64 {
+        self.lock().handed_out
     }
 
     /// Wakes after every commit that changed something. A wake-up says that, not what: [`Store::changes`] does.
@@ -167,6 +176,7 @@ struct Change {
 impl Transaction<'_> {
     /// The record of this key, if there is one.
     pub fn get<R: Record>(&mut self, key: &str) -> Option<Arc<R>> {
+        self.inner.handed_out += 1;
         if !self.changes.is_empty()
             && let Some(change) = self.changes.get(&(R::KIND, key.to_owned()))
         {
@@ -189,6 +199,7 @@ impl Transaction<'_> {
         let records = Merged::new(table.below(prefix), self.changed::<R>(prefix));
         let mut list = Vec::with_capacity(if prefix.is_empty() { table.len() } else { 0 });
         list.extend(records.filter_map(downcast));
+        self.inner.handed_out += list.len() as u64;
         list
     }
 
@@ -206,7 +217,9 @@ impl Transaction<'_> {
         let changed = changes.map(|((_, key), change)| {
             (key.as_str(), change.as_ref().filter(|change| fits(change)).map(|change| &change.record))
         });
-        Merged::new(kept, changed).filter_map(downcast).collect()
+        let found: Vec<Arc<R>> = Merged::new(kept, changed).filter_map(downcast).collect();
+        self.inner.handed_out += found.len() as u64;
+        found
     }
 
     /// How many records of a kind [`Record::indexed`] lists under this value. It looks at none of them.

@@ -13,6 +13,7 @@ use crate::{
         volume::Volume,
     },
     reconcile::runner::Context,
+    store::StoreError,
 };
 
 /// The cloud at a glance.
@@ -49,8 +50,16 @@ pub fn router(cx: Context, troubles: Troubles) -> Router {
 }
 
 async fn status(State((cx, seen)): State<(Context, Troubles)>) -> Result<Json<Status>, String> {
+    of(&cx, &seen).map(Json).map_err(|error| error.to_string())
+}
+
+/// The cloud as it is now.
+///
+/// # Errors
+/// When the records cannot be read.
+pub fn of(cx: &Context, seen: &Troubles) -> Result<Status, StoreError> {
     let unwritten = cx.store.trouble();
-    let counted = cx.store.read(|tx| {
+    cx.store.read(|tx| {
         let instances = tx.list::<Instance>();
         let volumes = tx.list::<Volume>();
         let snapshots = tx.list::<Snapshot>();
@@ -88,6 +97,5 @@ async fn status(State((cx, seen)): State<(Context, Troubles)>) -> Result<Json<St
             buckets: crate::object_storage::bucket_count(&cx.paths),
             troubles,
         }
-    });
-    counted.map(Json).map_err(|error| error.to_string())
+    })
 }

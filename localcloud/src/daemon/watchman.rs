@@ -11,11 +11,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rustix::fs::inotify;
-
 use crate::{
     behaviour::Behaviour,
-    host::process::{PidFile, ProcessId},
+    host::{
+        self, inotify,
+        process::{PidFile, ProcessId},
+    },
     model::time::Timestamp,
     object_storage,
     paths::Paths,
@@ -108,7 +109,7 @@ impl Watchman {
                 self.look_after(program, purpose, &mut seen).await;
             }
             self.look_at_disk();
-            self.look_at_inotify();
+            self.look_at_inotify(inotify::ensure);
             self.troubles.forget_old();
             self.troubles.0.looked.store(true, Ordering::Relaxed);
             tokio::time::sleep(LOOK_EVERY).await;
@@ -174,14 +175,35 @@ impl Watchman {
     }
 
     /// Instances share root's inotify instances; an init that gets none boots into nothing.
-    fn look_at_inotify(&self) {
+    fn look_at_inotify(&self, ensure: impl Fn(usize) -> host::Result<()>) {
         const ABOUT: &str = "inotify";
-        match inotify::init(inotify::CreateFlags::CLOEXEC) {
-            Ok(_) => self.troubles.forget(ABOUT),
-            Err(error) => self.troubles.note(
-                ABOUT,
-                format!("no inotify instance is left, and instances need some ({error}) (hint: sysctl -w fs.inotify.max_user_instances=1024)"),
-            ),
+        match ensure(inotify::OF_A_GUEST) {
+            Ok(()) => self.troubles.forget(ABOUT),
+            Err(error) => self.troubles.note(ABOUT, format!("no instance can boot: {error}")),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn a_want_of_inotify_instances_is_told_as_long_as_it_lasts() {
+        let troubles = Troubles::default();
+        let watchman = Watchman {
+            paths: Paths::new(Path::new("/nonexistent")),
+            own_exe: PathBuf::new(),
+            behaviour: Behaviour::default(),
+            troubles: troubles.clone(),
+        };
+        watchman.look_at_inotify(|count| Err(inotify::shortage(Path::new("/nonexistent"), count)));
+        let [told] = &troubles.list()[..] else { panic!("{:?}", troubles.list()) };
+        assert!(told.starts_with("no instance can boot: 6 inotify instances are needed"), "{told}");
+        assert!(told.contains("hint: sysctl -w fs.inotify.max_user_instances="), "{told}");
+        watchman.look_at_inotify(|_| Ok(()));
+        assert!(troubles.list().is_empty());
     }
 }

@@ -3,7 +3,6 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::Ipv4Addr,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -11,10 +10,11 @@ use std::{
 use async_trait::async_trait;
 
 use super::{
-    AllowRule, BackendStatus, BalancerRequest, DriverError, Drivers, EndedRequests, Frozen, Host, Inspected,
-    InstanceDriver, InstanceSpec, NetworkDriver, ProxyDriver, ProxyPlan, Report, Result, Usage, VolumeDriver,
-    VolumeUsage,
+    BackendStatus, BalancerRequest, DriverError, Drivers, EndedRequests, Frozen, Inspected, InstanceDriver,
+    InstanceSpec, NetworkChange, NetworkDriver, NetworkPlan, ProxyDriver, ProxyPlan, Report, Result, Usage,
+    VolumeDriver, VolumeUsage,
 };
+use crate::host::{HostError, inotify};
 
 /// Whether a call that fails has done its work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,7 +30,7 @@ enum Fault {
     /// The n-th call from the start, counted from 1.
     Nth(usize, When),
     /// Calls whose text begins so, this many times.
-    Named { beginning: String, when: When, times: usize },
+    Named { beginning: String, when: When, times: usize, because: Option<(String, Option<String>)> },
 }
 
 #[derive(Debug, Default)]
@@ -54,7 +54,14 @@ impl Faults {
 
     /// Lets the next calls that begin so (`attach`, `launch i-1`) fail, as often as told.
     pub fn fail_next(&self, beginning: &str, when: When, times: usize) {
-        lock(&self.0).faults.push(Fault::Named { beginning: beginning.to_owned(), when, times });
+        lock(&self.0).faults.push(Fault::Named { beginning: beginning.to_owned(), when, times, because: None });
+    }
+
+    /// Lets them fail before their effect as the host would.
+    pub fn fail_next_because(&self, beginning: &str, error: HostError, times: usize) {
+        let because = Some((error.message, error.hint));
+        let beginning = beginning.to_owned();
+        lock(&self.0).faults.push(Fault::Named { beginning, when: When::Before, times, because });
     }
 
     /// Every change that was asked for so far, failed ones included.
@@ -74,17 +81,20 @@ impl Faults {
             calls.made.push(name.clone());
             let nth = calls.made.len();
             calls.faults.iter_mut().find_map(|fault| match fault {
-                Fault::Nth(wanted, when) if *wanted == nth => Some(*when),
-                Fault::Named { beginning, when, times } if *times > 0 && name.starts_with(beginning.as_str()) => {
+                Fault::Nth(wanted, when) if *wanted == nth => Some((*when, None)),
+                Fault::Named { beginning, when, times, because }
+                    if *times > 0 && name.starts_with(beginning.as_str()) =>
+                {
                     *times -= 1;
-                    Some(*when)
+                    Some((*when, because.clone()))
                 }
                 _ => None,
             })
         };
         match fault {
-            Some(When::Before) => Err(DriverError::new(name, "an injected fault, before its effect")),
-            Some(When::After) => {
+            Some((When::Before, Some((cause, hint)))) => Err(DriverError { doing: name, cause, hint }),
+            Some((When::Before, None)) => Err(DriverError::new(name, "an injected fault, before its effect")),
+            Some((When::After, _)) => {
                 effect()?;
                 Err(DriverError::new(name, "an injected fault, after its effect"))
             }
@@ -236,6 +246,12 @@ impl InstanceDriver for FakeInstances {
             Some(instance) if instance.running => Inspected::Running,
             Some(_) => Inspected::Stopped,
         })
+    }
+
+    async fn failure(&self, id: &str) -> Option<DriverError> {
+        let console = self.get(id)?.console;
+        let complaint = inotify::complaint(std::str::from_utf8(&console).ok()?)?;
+        Some(DriverError::new(format!("booting {id}"), complaint))
     }
 
     async fn stop(&self, id: &str) -> Result<()> {
@@ -456,13 +472,13 @@ impl VolumeDriver for FakeVolumes {
     }
 }
 
-/// What the network was told last.
+/// What the network was told by now.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct FakeNetworkState {
     pub started: bool,
-    pub hosts: BTreeSet<Host>,
-    pub rules: BTreeSet<AllowRule>,
-    pub balancer_addresses: BTreeSet<Ipv4Addr>,
+    pub plan: NetworkPlan,
+    /// How many machines, groups and balancers it was told of, each as often as it was.
+    pub told: usize,
 }
 
 #[derive(Default)]
@@ -480,30 +496,24 @@ impl FakeNetwork {
 
 #[async_trait]
 impl NetworkDriver for FakeNetwork {
-    async fn start(&self) -> Result<()> {
-        self.faults.call("start network".to_owned(), || {
-            lock(&self.state).started = true;
+    async fn start(&self) -> Result<bool> {
+        self.faults.call("start network".to_owned(), || Ok(!std::mem::replace(&mut lock(&self.state).started, true)))
+    }
+
+    async fn set(&self, plan: &NetworkPlan) -> Result<()> {
+        self.faults.call("set network".to_owned(), || {
+            let mut state = lock(&self.state);
+            state.told += plan.as_change().len();
+            state.plan = plan.clone();
             Ok(())
         })
     }
 
-    async fn set_hosts(&self, hosts: &BTreeSet<Host>) -> Result<()> {
-        self.faults.call("set_hosts".to_owned(), || {
-            lock(&self.state).hosts.clone_from(hosts);
-            Ok(())
-        })
-    }
-
-    async fn set_rules(&self, rules: &BTreeSet<AllowRule>) -> Result<()> {
-        self.faults.call("set_rules".to_owned(), || {
-            lock(&self.state).rules.clone_from(rules);
-            Ok(())
-        })
-    }
-
-    async fn set_balancer_addresses(&self, addresses: &BTreeSet<Ipv4Addr>) -> Result<()> {
-        self.faults.call("set_balancer_addresses".to_owned(), || {
-            lock(&self.state).balancer_addresses.clone_from(addresses);
+    async fn change(&self, change: &NetworkChange) -> Result<()> {
+        self.faults.call("change network".to_owned(), || {
+            let mut state = lock(&self.state);
+            state.told += change.len();
+            state.plan.apply(change);
             Ok(())
         })
     }
@@ -609,6 +619,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use super::*;
 
     fn spec(id: &str) -> InstanceSpec {

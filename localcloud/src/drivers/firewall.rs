@@ -5,15 +5,15 @@
 //! none on kernels without `CONFIG_NF_CONNTRACK_BRIDGE`.) What the proxy sends to a machine passes `output`, and is
 //! held to the same rules; what a machine sends to the gateway passes `input`.
 //!
-//! The table's frame, its list of machines and its rules are replaced independently, each in one transaction.
+//! An instance leads by its address to a chain for its combination of groups, and that to one for each of them, so that a
+//! change of an instance or of a group changes a few elements or one chain, however many others there are. Whatever is
+//! left of what has gone is empty, and is removed when the whole is set.
 
-use std::{
-    collections::BTreeSet,
-    fmt::Write as _,
-    net::{IpAddr, Ipv4Addr},
-};
+use std::{collections::BTreeSet, fmt::Write as _, net::Ipv4Addr};
 
-use super::{AllowRule, DriverError, Host, Protocol, Result};
+use sha2::{Digest as _, Sha256};
+
+use super::{AllowRule, Change, DriverError, Host, NetworkChange, NetworkPlan, Protocol, Result, Source};
 
 pub(super) const TABLE: &str = "localcloud";
 /// Where instances find the metadata service: <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instancedata-data-retrieval.html>
@@ -26,14 +26,19 @@ pub(super) fn frame(bridge: &str, gateway: Ipv4Addr, api_port: u16) -> String {
     format!(
         r#"add table inet {TABLE}
 add set inet {TABLE} machines {{ type ether_addr . ipv4_addr; }}
+add map inet {TABLE} instances {{ type ipv4_addr : verdict; }}
 add chain inet {TABLE} ingress
 add chain inet {TABLE} forward {{ type filter hook forward priority filter; policy drop; }}
 add chain inet {TABLE} input {{ type filter hook input priority filter; policy drop; }}
 add chain inet {TABLE} output {{ type filter hook output priority filter; policy drop; }}
+flush chain inet {TABLE} ingress
 flush chain inet {TABLE} forward
 flush chain inet {TABLE} input
 flush chain inet {TABLE} output
 table inet {TABLE} {{
+	chain ingress {{
+		ip daddr vmap @instances
+	}}
 	chain forward {{
 		ct state established,related accept
 		ct state invalid drop
@@ -62,41 +67,157 @@ table inet {TABLE} {{
     )
 }
 
-/// The complete list of machines: a packet that bears another's address is dropped.
-pub(super) fn machines(hosts: &BTreeSet<Host>) -> String {
-    let mut text = format!("flush set inet {TABLE} machines\n");
-    if !hosts.is_empty() {
-        let elements: Vec<String> =
-            hosts.iter().map(|host| format!("{} . {}", host.mac_address, host.address)).collect();
-        let _ = writeln!(text, "add element inet {TABLE} machines {{ {} }}", elements.join(", "));
-    }
-    text
+/// Chains and sets of groups that a table has, from what `nft --terse list table` says.
+pub(super) fn of_groups(listing: &str) -> BTreeSet<Name> {
+    let named = listing.lines().filter_map(|line| line.trim().strip_suffix(" {")?.split_once(' '));
+    named.filter_map(|(kind, name)| Name::read(kind, name)).collect()
 }
 
-/// The complete set of what is allowed.
-pub(super) fn rules(allowed: &BTreeSet<AllowRule>) -> Result<String> {
-    let mut text = format!("flush chain inet {TABLE} ingress\n");
-    for rule in allowed {
-        if let Some(line) = render(rule)? {
-            let _ = writeln!(text, "add rule inet {TABLE} ingress {line}");
+/// The whole, in one transaction. `present` is what the table has of groups.
+pub(super) fn whole(plan: &NetworkPlan, present: &BTreeSet<Name>) -> Result<String> {
+    let mut text = format!("flush map inet {TABLE} instances\nflush set inet {TABLE} machines\n");
+    // In their order: a chain that leads to another goes before it, and a set after the chains that name it.
+    for name in present {
+        let _ = writeln!(text, "flush {} inet {TABLE} {name}", name.kind());
+    }
+    for name in present {
+        let _ = writeln!(text, "delete {} inet {TABLE} {name}", name.kind());
+    }
+    text.push_str(&change(&plan.as_change())?);
+    Ok(text)
+}
+
+/// What has changed, in one transaction.
+pub(super) fn change(change: &NetworkChange) -> Result<String> {
+    let mut text = String::new();
+    // An address may pass from one to another: what goes, goes first.
+    for (address, Change { before, .. }) in &change.hosts {
+        if let Some(host) = before {
+            let _ = writeln!(text, "delete element inet {TABLE} machines {{ {} . {address} }}", host.mac_address);
+            if !host.groups.is_empty() {
+                let _ = writeln!(text, "delete element inet {TABLE} instances {{ {address} }}");
+            }
+            leave(&mut text, *address, &host.groups);
         }
+    }
+    for (address, Change { before, .. }) in &change.balancers {
+        leave(&mut text, *address, before.iter().flatten());
+    }
+    for (group, Change { after, .. }) in &change.rules {
+        let chain = Name::Group(group.clone());
+        let _ = write!(text, "add chain inet {TABLE} {chain}\nflush chain inet {TABLE} {chain}\n");
+        for rule in after.iter().flatten() {
+            if let Source::Group(source) = &rule.from {
+                declare(&mut text, source);
+            }
+            let _ = writeln!(text, "add rule inet {TABLE} {chain} {}", render(rule)?);
+        }
+    }
+    for (address, Change { after, .. }) in &change.hosts {
+        if let Some(host) = after {
+            come(&mut text, *address, host);
+        }
+    }
+    for (address, Change { after, .. }) in &change.balancers {
+        join(&mut text, *address, after.iter().flatten());
     }
     Ok(text)
 }
 
-/// `None` for a rule that lets nothing in.
-fn render(rule: &AllowRule) -> Result<Option<String>> {
-    let from = blocks(&rule.from)?;
-    if rule.to.is_empty() || from.is_empty() {
-        return Ok(None);
+fn come(text: &mut String, address: Ipv4Addr, host: &Host) {
+    let _ = writeln!(text, "add element inet {TABLE} machines {{ {} . {address} }}", host.mac_address);
+    if host.groups.is_empty() {
+        return;
     }
+    join(text, address, &host.groups);
+    let combination = Name::of_combination(&host.groups);
+    let _ = write!(text, "add chain inet {TABLE} {combination}\nflush chain inet {TABLE} {combination}\n");
+    for group in &host.groups {
+        let chain = Name::Group(group.clone());
+        let _ = write!(text, "add chain inet {TABLE} {chain}\nadd rule inet {TABLE} {combination} jump {chain}\n");
+    }
+    let _ = writeln!(text, "add element inet {TABLE} instances {{ {address} : jump {combination} }}");
+}
+
+/// The address is one of these groups' from here on.
+fn join<'a>(text: &mut String, address: Ipv4Addr, groups: impl IntoIterator<Item = &'a String>) {
+    for group in groups {
+        declare(text, group);
+        let _ = writeln!(text, "add element inet {TABLE} {} {{ {address} }}", Name::Members(group.clone()));
+    }
+}
+
+fn leave<'a>(text: &mut String, address: Ipv4Addr, groups: impl IntoIterator<Item = &'a String>) {
+    for group in groups {
+        let _ = writeln!(text, "delete element inet {TABLE} {} {{ {address} }}", Name::Members(group.clone()));
+    }
+}
+
+/// The set of a group's members.
+fn declare(text: &mut String, group: &str) {
+    let _ = writeln!(text, "add set inet {TABLE} {} {{ type ipv4_addr; }}", Name::Members(group.to_owned()));
+}
+
+/// What the table has for groups.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Name {
+    /// The chain that leads to those of several groups.
+    Combination(String),
+    /// The chain of what a group lets in.
+    Group(String),
+    /// The set of who is in a group.
+    Members(String),
+}
+
+impl Name {
+    fn of_combination(groups: &BTreeSet<String>) -> Self {
+        let groups: Vec<&str> = groups.iter().map(String::as_str).collect();
+        Self::Combination(Sha256::digest(groups.join(",")).iter().take(8).map(|byte| format!("{byte:02x}")).collect())
+    }
+
+    fn read(kind: &str, name: &str) -> Option<Self> {
+        let (what, name) = name.split_once('-')?;
+        match (kind, what) {
+            ("chain", "for") => Some(Self::Combination(name.to_owned())),
+            ("chain", "to") => Some(Self::Group(name.to_owned())),
+            ("set", "of") => Some(Self::Members(name.to_owned())),
+            _ => None,
+        }
+    }
+
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::Combination(_) | Self::Group(_) => "chain",
+            Self::Members(_) => "set",
+        }
+    }
+}
+
+impl std::fmt::Display for Name {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Combination(name) => write!(formatter, "for-{name}"),
+            Self::Group(name) => write!(formatter, "to-{name}"),
+            Self::Members(name) => write!(formatter, "of-{name}"),
+        }
+    }
+}
+
+fn render(rule: &AllowRule) -> Result<String> {
     let mut line = String::new();
-    if from != [Block::EVERYWHERE] {
-        let from: Vec<String> = from.iter().map(ToString::to_string).collect();
-        let _ = write!(line, "ip saddr {{ {} }} ", from.join(", "));
+    match &rule.from {
+        Source::Group(group) => {
+            let _ = write!(line, "ip saddr @{} ", Name::Members(group.clone()));
+        }
+        Source::Block(text) => {
+            let block = Block::parse(text).ok_or_else(|| {
+                DriverError::new("reading a rule", format!("`{text}` is not a CIDR block such as 10.0.0.0/8"))
+            })?;
+            if block != Block::EVERYWHERE {
+                let _ = write!(line, "ip saddr {block} ");
+            }
+        }
     }
-    let to: Vec<String> = rule.to.iter().map(ToString::to_string).collect();
-    let _ = write!(line, "ip daddr {{ {} }} ", to.join(", "));
     let ports =
         rule.ports.map(|(first, last)| if first == last { first.to_string() } else { format!("{first}-{last}") });
     match (rule.protocol, ports) {
@@ -122,7 +243,7 @@ fn render(rule: &AllowRule) -> Result<Option<String>> {
         },
     }
     line.push_str("accept");
-    Ok(Some(line))
+    Ok(line)
 }
 
 /// A CIDR block, its host bits cleared.
@@ -145,10 +266,6 @@ impl Block {
     fn mask(length: u32) -> u32 {
         u32::MAX.checked_shl(32 - length).unwrap_or(0)
     }
-
-    fn contains(self, other: Self) -> bool {
-        self.length <= other.length && other.network & Self::mask(self.length) == self.network
-    }
 }
 
 impl std::fmt::Display for Block {
@@ -157,100 +274,108 @@ impl std::fmt::Display for Block {
     }
 }
 
-/// The blocks without those that lie in another one, as a set in nftables may not overlap itself.
-fn blocks(texts: &BTreeSet<String>) -> Result<Vec<Block>> {
-    let mut all = BTreeSet::new();
-    for text in texts {
-        match Block::parse(text) {
-            Some(block) => {
-                all.insert(block);
-            }
-            // Nobody has an IPv6 address here.
-            None if is_version_6(text) => {}
-            None => {
-                return Err(DriverError::new(
-                    "reading a rule",
-                    format!("`{text}` is not a CIDR block such as 10.0.0.0/8"),
-                ));
-            }
-        }
-    }
-    let covered = |block: &Block| all.iter().any(|other| other != block && other.contains(*block));
-    Ok(all.iter().copied().filter(|block| !covered(block)).collect())
-}
-
-fn is_version_6(text: &str) -> bool {
-    matches!(text.split('/').next().map(str::parse::<IpAddr>), Some(Ok(IpAddr::V6(_))))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn rule(to: &[&str], protocol: Protocol, ports: Option<(u16, u16)>, from: &[&str]) -> AllowRule {
-        AllowRule {
-            to: to.iter().map(|address| address.parse().unwrap()).collect(),
-            protocol,
-            ports,
-            from: from.iter().map(|&block| block.to_owned()).collect(),
+    fn rule(protocol: Protocol, ports: Option<(u16, u16)>, from: &str) -> AllowRule {
+        let is_group = from.starts_with("sg-");
+        let from = if is_group { Source::Group(from.to_owned()) } else { Source::Block(from.to_owned()) };
+        AllowRule { protocol, ports, from }
+    }
+
+    fn host(last: u8, groups: &[&str]) -> Host {
+        Host {
+            mac_address: format!("02:00:00:00:00:{last:02x}"),
+            address: Ipv4Addr::new(10, 77, 0, last),
+            hostname: format!("ip-10-77-0-{last}"),
+            groups: groups.iter().map(|&group| group.to_owned()).collect(),
         }
     }
 
+    fn hosts(before: Option<Host>, after: Option<Host>) -> NetworkChange {
+        let address = before.as_ref().or(after.as_ref()).expect("one of them").address;
+        NetworkChange { hosts: [(address, Change { before, after })].into(), ..NetworkChange::default() }
+    }
+
     #[test]
-    fn security_groups_become_one_transaction() {
-        let allowed = BTreeSet::from([
-            rule(&["10.77.0.11", "10.77.0.12"], Protocol::Tcp, Some((80, 80)), &["10.77.0.5/32", "10.77.0.1/32"]),
-            rule(&["10.77.0.12"], Protocol::Tcp, Some((8000, 8999)), &["0.0.0.0/0", "10.0.0.0/8"]),
-            rule(&["10.77.0.13"], Protocol::Udp, None, &["10.77.3.4/16", "10.77.0.9/32", "::/0"]),
-            rule(&["10.77.0.14"], Protocol::Icmp, None, &["0.0.0.0/0"]),
-            rule(&["10.77.0.14"], Protocol::Icmp, Some((8, u16::MAX)), &["10.77.0.11/32"]),
-            rule(&["10.77.0.15"], Protocol::Any, None, &["10.77.0.11/32"]),
+    fn what_a_group_lets_in_is_a_chain_of_its_own() {
+        let rules = BTreeSet::from([
+            rule(Protocol::Tcp, Some((80, 80)), "sg-lb"),
+            rule(Protocol::Tcp, Some((8000, 8999)), "0.0.0.0/0"),
+            rule(Protocol::Udp, None, "10.77.3.4/16"),
+            rule(Protocol::Icmp, None, "0.0.0.0/0"),
+            rule(Protocol::Icmp, Some((8, u16::MAX)), "10.77.0.11/32"),
+            rule(Protocol::Any, None, "10.77.0.11/32"),
         ]);
+        let changed = Change { before: None, after: Some(rules) };
+        let rules = NetworkChange { rules: [("sg-web".to_owned(), changed)].into(), ..NetworkChange::default() };
         let expected = "\
-flush chain inet localcloud ingress
-add rule inet localcloud ingress ip saddr { 10.77.0.1/32, 10.77.0.5/32 } ip daddr { 10.77.0.11, 10.77.0.12 } tcp dport 80 accept
-add rule inet localcloud ingress ip daddr { 10.77.0.12 } tcp dport 8000-8999 accept
-add rule inet localcloud ingress ip saddr { 10.77.0.0/16 } ip daddr { 10.77.0.13 } meta l4proto udp accept
-add rule inet localcloud ingress ip daddr { 10.77.0.14 } meta l4proto icmp accept
-add rule inet localcloud ingress ip saddr { 10.77.0.11/32 } ip daddr { 10.77.0.14 } icmp type 8 accept
-add rule inet localcloud ingress ip saddr { 10.77.0.11/32 } ip daddr { 10.77.0.15 } accept
+add chain inet localcloud to-sg-web
+flush chain inet localcloud to-sg-web
+add set inet localcloud of-sg-lb { type ipv4_addr; }
+add rule inet localcloud to-sg-web ip saddr @of-sg-lb tcp dport 80 accept
+add rule inet localcloud to-sg-web tcp dport 8000-8999 accept
+add rule inet localcloud to-sg-web ip saddr 10.77.0.0/16 meta l4proto udp accept
+add rule inet localcloud to-sg-web meta l4proto icmp accept
+add rule inet localcloud to-sg-web ip saddr 10.77.0.11/32 icmp type 8 accept
+add rule inet localcloud to-sg-web ip saddr 10.77.0.11/32 accept
 ";
-        assert_eq!(rules(&allowed).unwrap(), expected);
+        assert_eq!(change(&rules).expect("rules"), expected);
     }
 
     #[test]
-    fn nothing_allowed_clears_what_was() {
-        assert_eq!(rules(&BTreeSet::new()).unwrap(), "flush chain inet localcloud ingress\n");
+    fn a_machine_that_comes_and_goes_is_a_few_elements() {
+        let combination = Name::of_combination(&host(11, &["sg-a", "sg-b"]).groups);
+        let come = change(&hosts(None, Some(host(11, &["sg-a", "sg-b"])))).expect("a change");
+        let expected = format!(
+            "\
+add element inet localcloud machines {{ 02:00:00:00:00:0b . 10.77.0.11 }}
+add set inet localcloud of-sg-a {{ type ipv4_addr; }}
+add element inet localcloud of-sg-a {{ 10.77.0.11 }}
+add set inet localcloud of-sg-b {{ type ipv4_addr; }}
+add element inet localcloud of-sg-b {{ 10.77.0.11 }}
+add chain inet localcloud {combination}
+flush chain inet localcloud {combination}
+add chain inet localcloud to-sg-a
+add rule inet localcloud {combination} jump to-sg-a
+add chain inet localcloud to-sg-b
+add rule inet localcloud {combination} jump to-sg-b
+add element inet localcloud instances {{ 10.77.0.11 : jump {combination} }}
+"
+        );
+        assert_eq!(come, expected);
+        let go = change(&hosts(Some(host(11, &["sg-a"])), Some(host(11, &[])))).expect("a change");
+        let expected = "\
+delete element inet localcloud machines { 02:00:00:00:00:0b . 10.77.0.11 }
+delete element inet localcloud instances { 10.77.0.11 }
+delete element inet localcloud of-sg-a { 10.77.0.11 }
+add element inet localcloud machines { 02:00:00:00:00:0b . 10.77.0.11 }
+";
+        assert_eq!(go, expected, "its lease is left, and nobody may talk to it");
     }
 
     #[test]
-    fn a_rule_to_nobody_or_from_nobody_lets_nothing_in() {
-        let allowed = BTreeSet::from([
-            rule(&[], Protocol::Tcp, Some((80, 80)), &["0.0.0.0/0"]),
-            rule(&["10.77.0.11"], Protocol::Tcp, Some((80, 80)), &[]),
-            rule(&["10.77.0.11"], Protocol::Any, None, &["::/0"]),
-        ]);
-        assert_eq!(rules(&allowed).unwrap(), "flush chain inet localcloud ingress\n");
+    fn the_whole_removes_what_was_there_in_an_order_that_nftables_takes() {
+        let listing = "table inet localcloud {\n\tset machines {\n\t\ttype ether_addr . ipv4_addr\n\t}\n\tset of-sg-a {\n\
+                       \t}\n\tchain to-sg-a {\n\t}\n\tchain for-12ab {\n\t\tjump to-sg-a\n\t}\n\tchain output {\n\t}\n}\n";
+        let text = whole(&NetworkPlan::default(), &of_groups(listing)).expect("a plan");
+        let expected = "\
+flush map inet localcloud instances
+flush set inet localcloud machines
+flush chain inet localcloud for-12ab
+flush chain inet localcloud to-sg-a
+flush set inet localcloud of-sg-a
+delete chain inet localcloud for-12ab
+delete chain inet localcloud to-sg-a
+delete set inet localcloud of-sg-a
+";
+        assert_eq!(text, expected);
     }
 
     #[test]
     fn a_block_that_is_none_is_named() {
-        let allowed = BTreeSet::from([rule(&["10.77.0.11"], Protocol::Any, None, &["10.77.0.0/33"])]);
-        assert!(rules(&allowed).unwrap_err().to_string().contains("10.77.0.0/33"));
-    }
-
-    #[test]
-    fn machines_are_known_by_hardware_and_network_address() {
-        let hosts = BTreeSet::from([Host {
-            mac_address: "02:00:00:00:00:01".to_owned(),
-            address: Ipv4Addr::new(10, 77, 0, 11),
-            hostname: "ip-10-77-0-11".to_owned(),
-        }]);
-        let expected = "\
-flush set inet localcloud machines
-add element inet localcloud machines { 02:00:00:00:00:01 . 10.77.0.11 }
-";
-        assert_eq!(machines(&hosts), expected);
-        assert_eq!(machines(&BTreeSet::new()), "flush set inet localcloud machines\n");
+        let error = render(&rule(Protocol::Any, None, "10.77.0.0/33")).expect_err("refused");
+        assert!(error.to_string().contains("10.77.0.0/33"));
     }
 }

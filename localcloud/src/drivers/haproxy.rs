@@ -30,7 +30,12 @@ use async_trait::async_trait;
 use rustix::process::Signal;
 use tokio::sync::Mutex;
 
-use self::{config::Rendered, control::Control, journal::Journal, ports::Refused};
+use self::{
+    config::{Kept, Rendered},
+    control::Control,
+    journal::Journal,
+    ports::Refused,
+};
 use super::{BackendStatus, DriverError, EndedRequests, ProxyDriver, ProxyPlan, Result};
 use crate::{
     host::{
@@ -66,8 +71,8 @@ pub struct HaproxySettings {
 pub struct Haproxy {
     settings: HaproxySettings,
     control: Control,
-    /// One change at a time.
-    change: Mutex<()>,
+    /// One change at a time, and what of the last configuration the next may have unchanged.
+    change: Mutex<Kept>,
     /// What the file of server states holds, so that it is written when health changes only.
     saved: StdMutex<Option<String>>,
     /// Public ports that could not be had, and were told of.
@@ -81,7 +86,7 @@ impl Haproxy {
         Self {
             settings,
             control,
-            change: Mutex::new(()),
+            change: Mutex::default(),
             saved: StdMutex::new(None),
             told: StdMutex::new(BTreeSet::new()),
         }
@@ -244,14 +249,14 @@ impl Haproxy {
 #[async_trait]
 impl ProxyDriver for Haproxy {
     async fn apply(&self, plan: &ProxyPlan) -> Result<()> {
-        let _one_at_a_time = self.change.lock().await;
+        let mut kept = self.change.lock().await;
         let master = self.master();
         let held = match master {
             Some(_) => self.control.frontends().await.unwrap_or_default(),
             None => BTreeSet::new(),
         };
         let refused = ports::refused(&self.settings, plan, &held);
-        let rendered = config::render(&self.settings, plan, &self.state_file(), &refused);
+        let rendered = config::render(&self.settings, plan, &self.state_file(), &refused, &mut kept);
         match master {
             None => self.start(&rendered).await?,
             Some(_) if self.control.running_digest().await.as_deref() == Some(&rendered.digest) => {}

@@ -4,26 +4,18 @@
 //!
 //! All of it outlives the daemon; `start` mends what is missing and leaves what is there.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fs,
-    net::Ipv4Addr,
-    path::{Path, PathBuf},
-    time::{Duration, Instant},
-};
+/// Leases and names.
+mod dnsmasq;
+
+use std::{collections::BTreeSet, net::Ipv4Addr};
 
 use async_trait::async_trait;
-use rustix::process::Signal;
 
-use super::{AllowRule, DriverError, Host, NetworkDriver, Result, firewall};
+use self::dnsmasq::Dnsmasq;
+use super::{Change, DriverError, NetworkChange, NetworkDriver, NetworkPlan, Result, firewall};
 use crate::{
     config::Prefix,
-    host::{
-        self, HostError,
-        command::Command,
-        file, netns,
-        process::{self, PidFile},
-    },
+    host::{self, HostError, command::Command, netns},
     paths::Paths,
 };
 
@@ -32,24 +24,22 @@ use crate::{
 const BRIDGE_MAC: &str = "02:ff:00:00:00:01";
 /// The bridge's name inside the namespace.
 pub(super) const BRIDGE: &str = "br0";
-const DNSMASQ_START: Duration = Duration::from_secs(10);
-const DNSMASQ_STOP: Duration = Duration::from_secs(2);
-const POLL: Duration = Duration::from_millis(5);
 
 /// The network in a namespace of its own.
 pub struct NamespaceNetwork {
-    paths: Paths,
     namespace: String,
     subnet: Prefix,
     api_port: u16,
-    /// The hosts' files and dnsmasq change together.
-    changing: tokio::sync::Mutex<()>,
+    /// One change at a time.
+    dnsmasq: tokio::sync::Mutex<Dnsmasq>,
 }
 
 impl NamespaceNetwork {
     #[must_use]
     pub fn new(paths: Paths, subnet: Prefix, api_port: u16) -> Self {
-        Self { namespace: paths.unique_name(), paths, subnet, api_port, changing: tokio::sync::Mutex::default() }
+        let namespace = paths.unique_name();
+        let dnsmasq = tokio::sync::Mutex::new(Dnsmasq::new(paths, subnet));
+        Self { namespace, subnet, api_port, dnsmasq }
     }
 
     /// Addresses that the bridge has whatever balancers there are.
@@ -57,9 +47,11 @@ impl NamespaceNetwork {
         [(self.subnet.gateway(), 16), (firewall::METADATA, 32), (firewall::RESOLVER, 32)]
     }
 
-    async fn lay_out(&self) -> host::Result<()> {
+    /// Tells whether bridge or firewall were missing.
+    async fn lay_out(&self) -> host::Result<bool> {
         netns::ensure(&self.namespace).await?;
         let bridge_exists = Command::new("ip").args(["-n", &self.namespace, "link", "show", BRIDGE]).succeeds().await;
+        let firewall_exists = self.listing().await.is_ok_and(|listing| listing.contains("map instances "));
         let mut commands = vec!["link set lo up".to_owned()];
         if !bridge_exists {
             commands.push(format!("link add {BRIDGE} address {BRIDGE_MAC} type bridge forward_delay 0 stp_state 0"));
@@ -87,152 +79,47 @@ impl NamespaceNetwork {
             .await?;
         // The firewall stands before the bridge carries its first packet.
         self.nft(&firewall::frame(BRIDGE, self.subnet.gateway(), self.api_port)).await?;
-        netns::ip_batch(&self.namespace, &[format!("link set {BRIDGE} up")]).await
+        netns::ip_batch(&self.namespace, &[format!("link set {BRIDGE} up")]).await?;
+        Ok(!bridge_exists || !firewall_exists)
+    }
+
+    /// The firewall without the elements of its sets.
+    async fn listing(&self) -> host::Result<String> {
+        let command = Command::new("nft").args(["--terse", "list", "table", "inet", firewall::TABLE]);
+        command.in_netns(&self.namespace).run().await
     }
 
     async fn nft(&self, script: &str) -> host::Result<()> {
         Command::new("nft").args(["-f", "-"]).input(script).in_netns(&self.namespace).run().await.map(drop)
     }
 
-    fn dnsmasq(&self) -> PidFile {
-        PidFile::new(self.paths.pid_file("dnsmasq"))
-    }
-
-    /// What dnsmasq reads again at every SIGHUP.
-    fn reservations(&self) -> PathBuf {
-        self.paths.generated("dhcp-hosts")
-    }
-
-    fn names(&self) -> PathBuf {
-        self.paths.generated("dns-hosts")
-    }
-
-    /// Every reservation that the running dnsmasq has seen. It keeps a lease for ever, and would refuse the address
-    /// of a machine that is gone to its successor.
-    fn seen(&self) -> PathBuf {
-        self.paths.generated("dhcp-seen.json")
-    }
-
-    async fn ensure_dnsmasq(&self) -> host::Result<()> {
-        if self.dnsmasq().is_alive() {
-            return Ok(());
-        }
-        for file in [self.reservations(), self.names()] {
-            if !file.exists() {
-                write(&file, "")?;
-            }
-        }
-        let ready = self.paths.generated("dnsmasq-ready");
-        let _ = fs::remove_file(&ready);
-        let configuration = self.paths.generated("dnsmasq.conf");
-        write(&configuration, &self.dnsmasq_configuration(&ready)?)?;
-        write_seen(&self.seen(), &reservations_in(&fs::read_to_string(self.reservations()).unwrap_or_default()))?;
-        let command = Command::new("dnsmasq")
-            .arg("--keep-in-foreground")
-            .arg(format!("--conf-file={}", configuration.display()))
-            .in_netns(&self.namespace);
-        let log = self.paths.log("dnsmasq");
-        let dnsmasq = process::spawn(command, &log, &self.paths.pid_file("dnsmasq")).await?;
-        // Before it is ready a SIGHUP would end it.
-        let deadline = Instant::now() + DNSMASQ_START;
-        while !ready.exists() {
-            if !dnsmasq.is_alive() || Instant::now() >= deadline {
-                return Err(HostError::new("starting dnsmasq", process::tail(&log, 3)));
-            }
-            tokio::time::sleep(POLL).await;
-        }
-        Ok(())
-    }
-
-    fn dnsmasq_configuration(&self, ready: &Path) -> host::Result<String> {
-        let files = [ready.to_owned(), self.reservations(), self.names()].map(|path| path.display().to_string());
-        if let Some(path) = files.iter().find(|path| path.contains(['\n', ' ', ','])) {
-            return Err(HostError::new("configuring dnsmasq", format!("it cannot use the path `{path}`"))
-                .hint("choose a --state-dir without blanks and commas"));
-        }
-        let [ready, reservations, names] = files;
-        let Prefix(first, second) = self.subnet;
-        let gateway = self.subnet.gateway();
-        Ok(format!(
-            "# Generated by localcloud; replaced at every start.\n\
-             interface={BRIDGE}\n\
-             bind-interfaces\n\
-             except-interface=lo\n\
-             # The state directory is root's alone, and the files below are read again later.\n\
-             user=root\n\
-             pid-file={ready}\n\
-             dhcp-range={first}.{second}.0.0,static,255.255.0.0,infinite\n\
-             dhcp-ignore=tag:!known\n\
-             dhcp-hostsfile={reservations}\n\
-             dhcp-option=option:router,{gateway}\n\
-             dhcp-option=option:dns-server,{resolver}\n\
-             dhcp-authoritative\n\
-             dhcp-rapid-commit\n\
-             no-ping\n\
-             log-facility=-\n\
-             leasefile-ro\n\
-             no-resolv\n\
-             no-hosts\n\
-             addn-hosts={names}\n\
-             # Names that are not local do not exist: there is no one to ask.\n\
-             local=/#/\n",
-            resolver = firewall::RESOLVER,
-        ))
-    }
-
-    /// The reservations that the running dnsmasq has seen, by address.
-    fn read_seen(&self) -> BTreeMap<Ipv4Addr, String> {
-        fs::read(self.seen()).ok().and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default()
-    }
-
-    async fn apply_hosts(&self, hosts: &BTreeSet<Host>) -> host::Result<()> {
-        let _changing = self.changing.lock().await;
-        let mut reservations = String::new();
-        let mut names = String::new();
-        for Host { mac_address, address, hostname } in hosts {
-            reservations.push_str(&format!("{mac_address},{address},{hostname},infinite\n"));
-            names.push_str(&format!("{address} {hostname} {hostname}.ec2.internal\n"));
-        }
-        let old = fs::read_to_string(self.reservations()).unwrap_or_default();
-        write(&self.reservations(), &reservations)?;
-        write(&self.names(), &names)?;
-        let seen = self.read_seen();
-        if hosts.iter().any(|host| seen.get(&host.address).is_some_and(|mac| *mac != host.mac_address)) {
-            self.dnsmasq().stop(DNSMASQ_STOP).await;
-        }
-        self.ensure_dnsmasq().await?;
-        let mut seen = self.read_seen();
-        seen.extend(hosts.iter().map(|host| (host.address, host.mac_address.clone())));
-        write_seen(&self.seen(), &seen)?;
-        if old != reservations
-            && let Some(dnsmasq) = self.dnsmasq().process()
-        {
-            dnsmasq.signal(Signal::HUP);
-        }
-        self.nft(&firewall::machines(hosts)).await
-    }
-
-    async fn apply_balancer_addresses(&self, addresses: &BTreeSet<Ipv4Addr>) -> host::Result<()> {
+    async fn set_balancer_addresses(&self, plan: &NetworkPlan) -> host::Result<()> {
         let text = Command::new("ip")
             .args(["-n", &self.namespace, "-j", "-4", "address", "show", "dev", BRIDGE])
             .run()
             .await?;
         let present = addresses_of(&text)?;
         let own: Vec<Ipv4Addr> = self.own_addresses().iter().map(|(address, _)| *address).collect();
-        let stale = present.iter().filter(|address| !addresses.contains(address) && !own.contains(address));
-        let missing = addresses.iter().filter(|address| !present.contains(address));
-        let commands: Vec<String> = stale
-            .map(|address| format!("address delete {address}/32 dev {BRIDGE}"))
-            .chain(missing.map(|address| format!("address replace {address}/32 dev {BRIDGE}")))
-            .collect();
+        let stale = present.iter().filter(|address| !plan.balancers.contains_key(address) && !own.contains(address));
+        let missing = plan.balancers.keys().filter(|address| !present.contains(address));
+        let commands: Vec<String> = stale.map(remove_address).chain(missing.map(add_address)).collect();
         netns::ip_batch(&self.namespace, &commands).await
     }
 
-    async fn remove(&self) -> host::Result<()> {
-        self.dnsmasq().stop(DNSMASQ_STOP).await;
-        for generated in [self.seen(), self.paths.generated("dnsmasq-ready")] {
-            let _ = fs::remove_file(generated);
-        }
+    async fn change_balancer_addresses(&self, change: &NetworkChange) -> host::Result<()> {
+        let command = |(address, change): (&Ipv4Addr, &Change<BTreeSet<String>>)| match (&change.before, &change.after)
+        {
+            (None, Some(_)) => Some(add_address(address)),
+            (Some(_), None) => Some(remove_address(address)),
+            // Its groups are others; those are the firewall's.
+            _ => None,
+        };
+        let commands: Vec<String> = change.balancers.iter().filter_map(command).collect();
+        netns::ip_batch(&self.namespace, &commands).await
+    }
+
+    async fn remove(&self, dnsmasq: &Dnsmasq) -> host::Result<()> {
+        dnsmasq.stop().await;
         if netns::exists(&self.namespace).await {
             // A bridge goes with its namespace, and that only when the last socket in it is closed.
             let _ = Command::new("ip").args(["-n", &self.namespace, "link", "delete", BRIDGE]).run().await;
@@ -247,47 +134,45 @@ impl NamespaceNetwork {
 
 #[async_trait]
 impl NetworkDriver for NamespaceNetwork {
-    async fn start(&self) -> Result<()> {
-        let _changing = self.changing.lock().await;
+    async fn start(&self) -> Result<bool> {
+        let dnsmasq = self.dnsmasq.lock().await;
         let failed = DriverError::while_doing("starting the network");
-        self.lay_out().await.map_err(&failed)?;
-        self.ensure_dnsmasq().await.map_err(&failed)
+        let laid_out = self.lay_out().await.map_err(&failed)?;
+        let started = dnsmasq.ensure().await.map_err(&failed)?;
+        Ok(laid_out || started)
     }
 
-    async fn set_hosts(&self, hosts: &BTreeSet<Host>) -> Result<()> {
-        self.apply_hosts(hosts).await.map_err(DriverError::while_doing("announcing the machines"))
+    async fn set(&self, plan: &NetworkPlan) -> Result<()> {
+        let dnsmasq = self.dnsmasq.lock().await;
+        self.set_balancer_addresses(plan).await.map_err(DriverError::while_doing("giving load balancers addresses"))?;
+        dnsmasq.set(&plan.hosts).await.map_err(DriverError::while_doing("announcing the machines"))?;
+        let failed = DriverError::while_doing("setting the firewall");
+        let present = firewall::of_groups(&self.listing().await.map_err(&failed)?);
+        self.nft(&firewall::whole(plan, &present)?).await.map_err(failed)
     }
 
-    async fn set_rules(&self, rules: &BTreeSet<AllowRule>) -> Result<()> {
-        let script = firewall::rules(rules)?;
-        self.nft(&script).await.map_err(DriverError::while_doing("setting the firewall"))
-    }
-
-    async fn set_balancer_addresses(&self, addresses: &BTreeSet<Ipv4Addr>) -> Result<()> {
-        self.apply_balancer_addresses(addresses)
+    async fn change(&self, change: &NetworkChange) -> Result<()> {
+        let dnsmasq = self.dnsmasq.lock().await;
+        self.change_balancer_addresses(change)
             .await
-            .map_err(DriverError::while_doing("giving load balancers addresses"))
+            .map_err(DriverError::while_doing("giving load balancers addresses"))?;
+        dnsmasq.change(&change.hosts).await.map_err(DriverError::while_doing("announcing the machines"))?;
+        let script = firewall::change(change)?;
+        self.nft(&script).await.map_err(DriverError::while_doing("changing the firewall"))
     }
 
     async fn stop(&self) -> Result<()> {
-        let _changing = self.changing.lock().await;
-        self.remove().await.map_err(DriverError::while_doing("stopping the network"))
+        let dnsmasq = self.dnsmasq.lock().await;
+        self.remove(&dnsmasq).await.map_err(DriverError::while_doing("stopping the network"))
     }
 }
 
-fn write(path: &Path, text: &str) -> host::Result<()> {
-    file::replace(path, text).map_err(|error| HostError::new(format!("writing {}", path.display()), error))
+fn add_address(address: &Ipv4Addr) -> String {
+    format!("address replace {address}/32 dev {BRIDGE}")
 }
 
-fn write_seen(path: &Path, seen: &BTreeMap<Ipv4Addr, String>) -> host::Result<()> {
-    let text = serde_json::to_string(seen).map_err(|error| HostError::new("writing the reservations", error))?;
-    write(path, &text)
-}
-
-/// Hardware addresses by address, from the lines `MAC,ADDRESS,NAME,infinite`.
-fn reservations_in(text: &str) -> BTreeMap<Ipv4Addr, String> {
-    let fields = text.lines().map(|line| line.split(',').collect::<Vec<_>>());
-    fields.filter_map(|fields| Some((fields.get(1)?.parse().ok()?, (*fields.first()?).to_owned()))).collect()
+fn remove_address(address: &Ipv4Addr) -> String {
+    format!("address delete {address}/32 dev {BRIDGE}")
 }
 
 /// The addresses in what `ip -j address show` says.
@@ -315,13 +200,5 @@ mod tests {
         let json = r#"[{"ifname":"br0","addr_info":[{"family":"inet","local":"10.77.0.1","prefixlen":16},{"local":"169.254.169.254"}]}]"#;
         let expected = BTreeSet::from([Ipv4Addr::new(10, 77, 0, 1), Ipv4Addr::new(169, 254, 169, 254)]);
         assert_eq!(addresses_of(json).unwrap(), expected);
-    }
-
-    #[test]
-    fn a_path_that_dnsmasq_would_misread_is_refused() {
-        let paths = Paths::new(Path::new("/var/lib/my cloud"));
-        let network = NamespaceNetwork::new(paths, Prefix(10, 77), 8773);
-        let error = network.dnsmasq_configuration(&network.paths.generated("dnsmasq-ready")).unwrap_err();
-        assert!(error.hint.unwrap().contains("--state-dir"));
     }
 }

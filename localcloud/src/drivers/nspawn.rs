@@ -29,7 +29,7 @@ use crate::{
         self, HostError,
         cgroup::{Cgroup, Limits},
         command::Command,
-        file, mount, netns,
+        file, inotify, mount, netns,
         process::{self, PidFile, ProcessId},
     },
     paths::Paths,
@@ -49,6 +49,8 @@ const POWER_OFF: &str = "38";
 /// Runs instances as containers on this machine.
 pub struct NspawnDriver {
     paths: Paths,
+    /// Whether the host has so many inotify instances left.
+    inotify: fn(usize) -> host::Result<()>,
     /// One change at a time for each instance.
     locks: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
     /// The first process of each guest whose devices are known to be in place. A guest that has rebooted has another.
@@ -58,7 +60,13 @@ pub struct NspawnDriver {
 impl NspawnDriver {
     #[must_use]
     pub fn new(paths: Paths) -> Self {
-        Self { paths, locks: Mutex::default(), equipped: Mutex::default() }
+        Self { paths, inotify: inotify::ensure, locks: Mutex::default(), equipped: Mutex::default() }
+    }
+
+    /// With another judge of whether the host has so many inotify instances left.
+    #[must_use]
+    pub fn with_inotify(self, inotify: fn(usize) -> host::Result<()>) -> Self {
+        Self { inotify, ..self }
     }
 
     /// The guest's first process as the host numbers it: by it the guest's namespaces are entered.
@@ -112,6 +120,8 @@ impl InstanceDriver for NspawnDriver {
         if machine.is_running() {
             return Ok(());
         }
+        // A guest that gets none ends before it has begun, and says so on its console only.
+        (self.inotify)(inotify::OF_A_GUEST).map_err(&failed)?;
         machine.release().await.map_err(&failed)?;
         // Which volumes are attached is for the caller to say at each launch: the devices may be others by now.
         let _ = fs::remove_dir_all(machine.attachments_directory());
@@ -136,6 +146,17 @@ impl InstanceDriver for NspawnDriver {
         } else {
             Ok(Inspected::Absent)
         }
+    }
+
+    async fn failure(&self, id: &str) -> Option<DriverError> {
+        let console = console::newest(&self.machine(id).console());
+        let text = String::from_utf8_lossy(&console);
+        // What boots of before have said is on it as well.
+        let boot = text.rfind("running in system mode").map_or(&*text, |at| &text[at..]);
+        let complaint = inotify::complaint(boot)?;
+        let shortage = inotify::shortage(Path::new("/proc"), inotify::OF_A_GUEST);
+        let error = DriverError::new(format!("booting {id}"), format!("{complaint}; {}", shortage.message));
+        Some(DriverError { hint: shortage.hint, ..error })
     }
 
     async fn stop(&self, id: &str) -> Result<()> {

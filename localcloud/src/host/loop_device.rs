@@ -123,18 +123,27 @@ pub async fn open(file: &Path) -> Result<PathBuf> {
         return Ok(device.path);
     }
     let mut last = None;
+    let mut none_is_free = false;
     for _ in 0..5 {
         let attach = Command::new("losetup").args(["--find", "--show", "--nooverlap"]).arg(file).run().await;
         match attach {
             Ok(path) => return Ok(PathBuf::from(path.trim())),
             Err(error) => last = Some(error),
         }
-        // Where /dev is not kept by the kernel, a new device comes without its node.
-        if let Ok(free) = Command::new("losetup").arg("--find").run().await {
-            ensure_node(Path::new(free.trim()))?;
+        match Command::new("losetup").arg("--find").run().await {
+            // Where /dev is not kept by the kernel, a new device comes without its node.
+            Ok(free) => ensure_node(Path::new(free.trim()))?,
+            Err(error) => {
+                none_is_free = true;
+                last = Some(error);
+                break;
+            }
         }
     }
-    let cause = last.map(|error| error.message).unwrap_or_default();
+    let mut cause = last.map(|error| error.message).unwrap_or_default();
+    if none_is_free {
+        cause = format!("no loop device is free, {} show files already ({cause})", shown().len());
+    }
     Err(HostError::new(format!("showing {} as a block device", file.display()), cause).hint(
         "`losetup --list` shows what holds the loop devices; `modprobe loop` where the kernel has none; \
          a container needs access to /dev/loop-control and block devices 7:*",

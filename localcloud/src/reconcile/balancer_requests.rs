@@ -17,7 +17,10 @@ use async_trait::async_trait;
 
 use self::access_log::{delivery, spool::Spool};
 use super::runner::{Context, Progress, Reconciler};
-use crate::model::{load_balancer::LoadBalancer, site::Site, time::Timestamp};
+use crate::{
+    model::{load_balancer::LoadBalancer, site::Site, time::Timestamp},
+    store::changes::Cursor,
+};
 
 /// A multiple of this since the epoch is when the next look is due.
 const EVERY_SECS: u32 = 10;
@@ -25,6 +28,9 @@ const EVERY_SECS: u32 = 10;
 #[derive(Default)]
 pub struct BalancerRequests {
     next: Option<Timestamp>,
+    followed: Cursor,
+    /// Balancers have changed and were not looked at.
+    is_behind: bool,
 }
 
 #[async_trait]
@@ -39,11 +45,17 @@ impl Reconciler for BalancerRequests {
 
     async fn reconcile(&mut self, cx: &Context) -> anyhow::Result<Progress> {
         let now = Timestamp::now();
+        // Other records change all the time.
+        self.is_behind |= cx.store.changes(&mut self.followed).touch::<LoadBalancer>();
+        if let Some(next) = self.next.filter(|next| now < *next && !self.is_behind) {
+            return Ok(Progress::Again(until(next, now)));
+        }
         let (site, balancers) = cx.store.read(|tx| (tx.get::<Site>(Site::KEY), tx.list::<LoadBalancer>()))?;
         let Some(site) = site else { return Ok(Progress::Settled) };
         if let Some(next) = self.next.filter(|next| now < *next) {
-            // Records change all the time; a bucket that is to be tried is the one thing that need not wait.
+            // A bucket that is to be tried is the one thing that need not wait.
             delivery::try_buckets(cx, &site, &balancers).await?;
+            self.is_behind = false;
             return Ok(Progress::Again(until(next, now)));
         }
         let slot = now.floor_to(EVERY_SECS);
@@ -55,6 +67,7 @@ impl Reconciler for BalancerRequests {
         let tried = delivery::try_buckets(cx, &site, &balancers).await;
         delivery::deliver(cx, &site, &balancers, &spool, now).await?;
         tried?;
+        self.is_behind = false;
         Ok(Progress::Again(until(next, Timestamp::now())))
     }
 }

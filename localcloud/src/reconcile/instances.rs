@@ -187,13 +187,18 @@ async fn carry_out(cx: Context, wiring: Arc<Wiring>, instance: Arc<Instance>, st
         Step::Terminate => driver.terminate(&instance.id).await,
         Step::Follow | Step::GiveUp | Step::Forget => Ok(()),
     };
+    let failure = if step == Step::Follow { driver.failure(&instance.id).await } else { None };
     let written = cx.store.transact(|tx| {
         if step == Step::Forget {
             tx.delete::<Instance>(&instance.id);
             return Ok::<_, StoreError>(());
         }
         let current = tx.get::<Instance>(&instance.id);
-        if let Some(changed) = current.and_then(|current| outcome(&current, &instance, step, &done, failures)) {
+        let changed = current.and_then(|current| outcome(&current, &instance, step, &done, failures));
+        if let Some(mut changed) = changed {
+            if let Some(failure) = &failure {
+                changed.state_reason = Some(failed_launch(failure));
+            }
             tx.put(changed);
         }
         Ok(())
@@ -201,7 +206,7 @@ async fn carry_out(cx: Context, wiring: Arc<Wiring>, instance: Arc<Instance>, st
     if let Err(error) = &written {
         tracing::error!("{error}");
     }
-    if let Err(error) = &done {
+    if let Some(error) = done.as_ref().err().or(failure.as_ref()) {
         tracing::warn!("{error}");
     }
     done.is_ok() && written.is_ok()
@@ -221,10 +226,7 @@ fn outcome(
         let trouble = error.to_string();
         if step == Step::Launch && failures + 1 >= MOST_LAUNCHES && current.state == InstanceState::Pending {
             go_to(&mut changed, InstanceState::ShuttingDown);
-            changed.state_reason = Some((
-                "Server.InternalError".to_owned(),
-                format!("Server.InternalError: Internal error on launch: {trouble}"),
-            ));
+            changed.state_reason = Some(failed_launch(error));
         }
         changed.trouble = Some(trouble);
         return (changed != *current).then_some(changed);
@@ -259,6 +261,11 @@ fn outcome(
     }
     changed.trouble = None;
     (changed != *current).then_some(changed)
+}
+
+fn failed_launch(error: &DriverError) -> (String, String) {
+    let code = "Server.InternalError";
+    (code.to_owned(), format!("{code}: Internal error on launch: {error}"))
 }
 
 fn go_to(instance: &mut Instance, state: InstanceState) {

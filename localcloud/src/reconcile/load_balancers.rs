@@ -7,27 +7,22 @@ pub mod backends;
 pub mod plan;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use async_trait::async_trait;
 
-use self::backends::{Change, View, decide};
+use self::{
+    backends::{Change, View, decide},
+    plan::Planned,
+};
 use super::runner::{Context, Progress, Reconciler};
 use crate::{
     drivers::{BackendStatus, DriverError, ProxyPlan},
-    model::{
-        alarm::Alarm,
-        auto_scaling::{Activity, AutoScalingGroup},
-        identity::Credential,
-        instance::Instance,
-        load_balancer::LoadBalancer,
-        time::Timestamp,
-        volume::Volume,
-    },
-    store::{Record as _, StoreError, Transaction, changes::Cursor},
+    model::{instance::Instance, load_balancer::LoadBalancer, time::Timestamp},
+    store::{StoreError, Transaction, changes::Cursor},
 };
 
 /// How often the plan is given to the proxy though it has not changed: a dead proxy, or one without a port that has
@@ -36,20 +31,24 @@ const MEND_EVERY: Duration = Duration::from_secs(5);
 /// How often the proxy is asked while all is well, and while something is expected to change.
 const ASK_EVERY: Duration = Duration::from_secs(1);
 const ASK_SOON: Duration = Duration::from_millis(250);
+/// While something is expected each change of the records may be it; many at once are asked for once.
+const ASK_APART: Duration = Duration::from_millis(20);
 
 #[derive(Default)]
 pub struct LoadBalancers {
     /// The plan by the records, as far as they were followed.
-    plan: Option<ProxyPlan>,
+    planned: Planned,
     followed: Cursor,
-    /// The plan that the proxy has, and since when.
-    applied: Option<(ProxyPlan, Instant)>,
-    /// What the proxy reported when the records agreed with it.
-    agreed: Option<Vec<BackendStatus>>,
+    /// Which revision of the plan the proxy has, and since when. None where that is not known.
+    applied: Option<(u64, Instant)>,
+    /// Balancers whose records have a trouble; unknown at first.
+    troubled: Option<BTreeSet<String>>,
+    asked: Option<Instant>,
+    /// What the proxy reported of each balancer when its record agreed with it.
+    agreed: BTreeMap<String, Vec<BackendStatus>>,
+    /// Balancers of which something is expected to change.
+    unsettled: BTreeSet<String>,
 }
-
-/// Kinds of records that no plan is made from. All others may be.
-const UNPLANNED: &[&str] = &[Activity::KIND, Alarm::KIND, AutoScalingGroup::KIND, Credential::KIND, Volume::KIND];
 
 #[async_trait]
 impl Reconciler for LoadBalancers {
@@ -62,89 +61,145 @@ impl Reconciler for LoadBalancers {
     }
 
     async fn reconcile(&mut self, cx: &Context) -> anyhow::Result<Progress> {
-        let changed = cx.store.changes(&mut self.followed).touch_others(UNPLANNED);
-        let failure = self.apply(cx, changed).await?;
-        // Asked after the plan was applied: an instance seen without connections then gets no new ones.
-        let statuses = match &self.applied {
-            Some((plan, _)) if plan.balancers.iter().any(|balancer| !balancer.backends.is_empty()) => {
-                match cx.drivers.proxy.status().await {
-                    Ok(statuses) => Some(statuses),
-                    Err(error) => {
-                        tracing::debug!("{error}");
-                        None
-                    }
-                }
+        let changes = cx.store.changes(&mut self.followed);
+        let changed = match cx.store.read(|tx| self.planned.follow(tx, &changes)) {
+            Ok(changed) => changed,
+            Err(error) => {
+                self.followed = Cursor::default();
+                return Err(error.into());
             }
-            Some(_) => Some(Vec::new()),
-            None => None,
         };
-        if !changed && failure.is_none() && statuses.is_some() && statuses == self.agreed {
-            return Ok(Progress::Again(ASK_EVERY));
+        let failure = self.apply(cx).await?;
+        let since_asked = self.asked.map(|asked| asked.elapsed());
+        let is_awaited = !self.unsettled.is_empty() && since_asked.is_none_or(|since| since >= ASK_APART);
+        let is_due = since_asked.is_none_or(|since| since >= self.pause());
+        if failure.is_none() && changed.is_empty() && !is_awaited && !is_due {
+            return Ok(Progress::Again(self.pause().saturating_sub(since_asked.unwrap_or_default())));
         }
-        self.agreed = None;
-        let (balancers, instances) = read(cx)?;
-        let applied = self.applied.as_ref().map(|(plan, _)| plan);
-        let view = View { balancers: &balancers, instances: &instances, applied, now: Timestamp::now() };
-        let changes = decide(&view, statuses.as_deref());
-        let changes_nothing = changes.is_empty();
-        if !changes_nothing {
-            keep(cx, changes).await?;
+        // Asked after the plan was applied: an instance seen without connections then gets no new ones.
+        let statuses = self.ask(cx).await;
+        self.asked = Some(Instant::now());
+        let report = statuses.map(by_balancer);
+        // Only those are looked at that have changed, of which something is awaited, or of which the proxy tells something new.
+        let mut looked_at: BTreeSet<&str> = changed.iter().chain(&self.unsettled).map(String::as_str).collect();
+        if let Some(report) = &report {
+            let is_new = |name: &&str| self.agreed.get(*name) != report.get(*name);
+            looked_at.extend(report.keys().chain(self.agreed.keys()).map(String::as_str).filter(is_new));
         }
-        let pace = pace(&balancers, statuses.as_deref());
-        if changes_nothing && pace == Progress::Again(ASK_EVERY) {
-            self.agreed = statuses;
+        let (balancers, instances) = read(cx, &looked_at)?;
+        let plan = self.applied.map(|_| &self.planned.plan);
+        let view = View { balancers: &balancers, instances: &instances, applied: plan, now: Timestamp::now() };
+        let statuses: Option<Vec<BackendStatus>> = report
+            .as_ref()
+            .map(|report| looked_at.iter().filter_map(|name| report.get(*name)).flatten().cloned().collect());
+        let decided = decide(&view, statuses.as_deref());
+        let undecided: BTreeSet<String> = decided.iter().map(|change| change.balancer().to_owned()).collect();
+        let unsettled = balancers.iter().filter(|balancer| {
+            report.is_none() && !balancer.backends.is_empty()
+                || undecided.contains(&balancer.name)
+                || is_unsettled(balancer)
+        });
+        self.unsettled = unsettled.map(|balancer| balancer.name.clone()).collect();
+        if let Some(mut report) = report {
+            report.retain(|name, _| !self.unsettled.contains(name));
+            self.agreed = report;
+        }
+        if !decided.is_empty() {
+            keep(cx, decided).await?;
         }
         match failure {
             Some(failure) => Err(failure.into()),
-            None => Ok(pace),
+            None => Ok(Progress::Again(self.pause())),
         }
     }
 }
 
 impl LoadBalancers {
+    /// How long the proxy's health need not be asked for.
+    fn pause(&self) -> Duration {
+        if !self.unsettled.is_empty() {
+            ASK_SOON
+        } else if self.agreed.is_empty() {
+            MEND_EVERY
+        } else {
+            ASK_EVERY
+        }
+    }
+
+    /// None where it does not answer, or may have another plan than it should.
+    async fn ask(&self, cx: &Context) -> Option<Vec<BackendStatus>> {
+        self.applied?;
+        if self.planned.plan.balancers.iter().all(|balancer| balancer.backends.is_empty()) {
+            return Some(Vec::new());
+        }
+        cx.drivers.proxy.status().await.inspect_err(|error| tracing::debug!("{error}")).ok()
+    }
+
     /// Brings the proxy to the plan. Returns why that failed, if it failed as a whole; what a single balancer lacks is
     /// noted with it and is no failure.
-    async fn apply(&mut self, cx: &Context, changed: bool) -> Result<Option<DriverError>, StoreError> {
-        let is_young = self.applied.as_ref().is_some_and(|(_, since)| since.elapsed() < MEND_EVERY);
-        let plan = match self.plan.take().filter(|_| !changed) {
-            // What was followed to here is what was applied.
-            Some(plan) if is_young => {
-                self.plan = Some(plan);
-                return Ok(None);
-            }
-            Some(plan) => plan,
-            None => cx.store.read(plan::plan)?,
-        };
-        if is_young && self.applied.as_ref().is_some_and(|(known, _)| *known == plan) {
-            self.plan = Some(plan);
+    async fn apply(&mut self, cx: &Context) -> Result<Option<DriverError>, StoreError> {
+        let revision = self.planned.revision;
+        if self.applied.is_some_and(|(known, since)| known == revision && since.elapsed() < MEND_EVERY) {
             return Ok(None);
         }
-        let error = cx.drivers.proxy.apply(&plan).await.err();
-        let (troubles, failure) = blame(&plan, error);
+        let error = cx.drivers.proxy.apply(&self.planned.plan).await.err();
+        let (troubles, failure) = blame(&self.planned.plan, error);
         self.note(cx, troubles).await?;
-        self.applied = if failure.is_none() { Some((plan.clone(), Instant::now())) } else { None };
-        self.plan = Some(plan);
+        self.applied = failure.is_none().then(|| (revision, Instant::now()));
         Ok(failure)
     }
 
-    async fn note(&self, cx: &Context, troubles: BTreeMap<String, String>) -> Result<(), StoreError> {
-        let is_known = |balancer: &Arc<LoadBalancer>| balancer.trouble.as_ref() == troubles.get(&balancer.name);
-        if cx.store.read(|tx| tx.list::<LoadBalancer>().iter().all(is_known))? {
-            return Ok(());
-        }
-        for (name, trouble) in &troubles {
-            tracing::warn!("the load balancer {name} is not served: {trouble}");
-        }
-        write(cx, move |tx| {
-            for balancer in tx.list::<LoadBalancer>() {
-                let trouble = troubles.get(&balancer.name);
-                if balancer.trouble.as_ref() != trouble {
-                    tx.update::<LoadBalancer>(&balancer.name, |balancer| balancer.trouble = trouble.cloned());
+    /// Writes the troubles into the records, and takes away those that are over.
+    async fn note(&mut self, cx: &Context, troubles: BTreeMap<String, String>) -> Result<(), StoreError> {
+        let troubled = match self.troubled.take() {
+            Some(troubled) => troubled,
+            None => cx.store.read(|tx| {
+                let balancers = tx.list::<LoadBalancer>();
+                let troubled = balancers.iter().filter(|balancer| balancer.trouble.is_some());
+                troubled.map(|balancer| balancer.name.clone()).collect()
+            })?,
+        };
+        let concerned: BTreeSet<String> = troubled.iter().chain(troubles.keys()).cloned().collect();
+        if !concerned.is_empty() {
+            let mut told = Vec::new();
+            let noted = cx.store.read(|tx| {
+                for name in &concerned {
+                    let Some(balancer) = tx.get::<LoadBalancer>(name) else { continue };
+                    if balancer.trouble.as_ref() != troubles.get(name) {
+                        told.push((name.clone(), troubles.get(name).cloned()));
+                    }
                 }
+            });
+            noted?;
+            for (name, trouble) in told.iter().filter_map(|(name, trouble)| Some((name, trouble.as_ref()?))) {
+                tracing::warn!("the load balancer {name} is not served: {trouble}");
             }
-        })
-        .await
+            if !told.is_empty() {
+                write(cx, move |tx| {
+                    for (name, trouble) in told {
+                        tx.update::<LoadBalancer>(&name, |balancer| balancer.trouble = trouble);
+                    }
+                })
+                .await?;
+            }
+        }
+        self.troubled = Some(troubles.into_keys().collect());
+        Ok(())
     }
+}
+
+/// Whether the next report of it is awaited.
+fn is_unsettled(balancer: &LoadBalancer) -> bool {
+    let mut backends = balancer.backends.values();
+    backends.any(|backend| backend.draining_since.is_some() || backend.healthy != Some(true))
+}
+
+fn by_balancer(statuses: Vec<BackendStatus>) -> BTreeMap<String, Vec<BackendStatus>> {
+    let mut report: BTreeMap<String, Vec<BackendStatus>> = BTreeMap::new();
+    for status in statuses {
+        report.entry(status.balancer.clone()).or_default().push(status);
+    }
+    report
 }
 
 /// What each balancer lacks, and why the proxy failed as a whole.
@@ -183,9 +238,9 @@ fn troubles(names: &[&str], error: &DriverError) -> BTreeMap<String, String> {
 
 type Records = (Vec<Arc<LoadBalancer>>, BTreeMap<String, Arc<Instance>>);
 
-fn read(cx: &Context) -> Result<Records, StoreError> {
+fn read(cx: &Context, names: &BTreeSet<&str>) -> Result<Records, StoreError> {
     cx.store.read(|tx| {
-        let balancers = tx.list::<LoadBalancer>();
+        let balancers: Vec<Arc<LoadBalancer>> = names.iter().filter_map(|name| tx.get(name)).collect();
         let registered = balancers.iter().flat_map(|balancer| balancer.backends.keys());
         let instances = registered.filter_map(|id| Some((id.clone(), tx.get::<Instance>(id)?))).collect();
         (balancers, instances)
@@ -215,16 +270,6 @@ where
         })
     });
     written.await.unwrap_or_else(|error| Err(StoreError::Commit(error.to_string())))
-}
-
-fn pace(balancers: &[Arc<LoadBalancer>], statuses: Option<&[BackendStatus]>) -> Progress {
-    let mut backends = balancers.iter().flat_map(|balancer| balancer.backends.values()).peekable();
-    if backends.peek().is_none() {
-        return Progress::Settled;
-    }
-    let unsettled =
-        statuses.is_none() || backends.any(|backend| backend.draining_since.is_some() || backend.healthy != Some(true));
-    Progress::Again(if unsettled { ASK_SOON } else { ASK_EVERY })
 }
 
 #[cfg(test)]

@@ -14,98 +14,164 @@ use tokio::{sync::Mutex, time::Instant};
 use super::runner::{Context, Progress, Reconciler};
 use crate::{
     api::ec2::instances::item::hostname,
-    drivers::{AllowRule, DriverError, Host, Protocol},
+    drivers::{AllowRule, Change, DriverError, Host, NetworkChange, NetworkPlan, Protocol, Source},
     model::{
         instance::{Instance, InstanceState},
         load_balancer::LoadBalancer,
         security_group::{RuleSource, SecurityGroup},
     },
-    store::changes::Cursor,
+    store::{
+        Transaction,
+        changes::{Changes, Cursor},
+    },
 };
 
 /// How often the network is looked over for what went missing.
 const MEND_EVERY: Duration = Duration::from_secs(5);
+/// How often it is told all though nothing is known to be missing: somebody else may have changed it.
+const TELL_ALL_EVERY: Duration = Duration::from_secs(60);
 
-/// All that the network is told.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Plan {
-    pub hosts: BTreeSet<Host>,
-    pub rules: BTreeSet<AllowRule>,
-    pub balancer_addresses: BTreeSet<Ipv4Addr>,
+/// What the network should be by the records.
+#[must_use]
+pub fn decide(
+    instances: &[Arc<Instance>],
+    groups: &[Arc<SecurityGroup>],
+    balancers: &[Arc<LoadBalancer>],
+) -> NetworkPlan {
+    let hosts = instances.iter().filter_map(|instance| host(instance));
+    NetworkPlan {
+        hosts: hosts.map(|host| (host.address, host)).collect(),
+        rules: groups.iter().map(|group| (group.id.clone(), rules(group))).collect(),
+        balancers: balancers.iter().map(|balancer| sender(balancer)).collect(),
+    }
 }
 
-/// What the network should be by the records. An instance keeps its lease until nothing of it runs any more.
-#[must_use]
-pub fn decide(instances: &[Arc<Instance>], groups: &[Arc<SecurityGroup>], balancers: &[Arc<LoadBalancer>]) -> Plan {
-    let present: Vec<&Arc<Instance>> =
-        instances.iter().filter(|instance| instance.state != InstanceState::Terminated).collect();
-    let mut members: BTreeMap<&str, BTreeSet<Ipv4Addr>> = BTreeMap::new();
-    for instance in present.iter().filter(|instance| instance.state.is_alive()) {
-        for group in &instance.security_group_ids {
-            members.entry(group).or_default().insert(instance.private_ip);
-        }
-    }
-    // A balancer sends from an address of its own, and counts as a member; nothing is let in to it here.
-    let mut sources = members.clone();
-    for balancer in balancers {
-        for group in &balancer.security_group_ids {
-            sources.entry(group).or_default().insert(balancer.address);
-        }
-    }
-    let mut rules = BTreeSet::new();
-    for group in groups {
-        let Some(to) = members.get(group.id.as_str()) else { continue };
-        for rule in &group.ingress {
-            let from: BTreeSet<String> = match &rule.source {
-                // The network has no IPv6 to let in.
-                RuleSource::Cidr(cidr) if cidr.contains(':') => BTreeSet::new(),
-                RuleSource::Cidr(cidr) => BTreeSet::from([cidr.clone()]),
-                RuleSource::Group(id) => {
-                    sources.get(id.as_str()).into_iter().flatten().map(|address| format!("{address}/32")).collect()
-                }
-            };
-            let protocol = match rule.protocol.as_str() {
-                "tcp" => Protocol::Tcp,
-                "udp" => Protocol::Udp,
-                "icmp" => Protocol::Icmp,
-                _ => Protocol::Any,
-            };
-            if !from.is_empty() {
-                rules.insert(AllowRule { to: to.clone(), protocol, ports: rule.ports, from });
-            }
-        }
-    }
-    let host = |instance: &&Arc<Instance>| Host {
+/// An instance keeps its lease until nothing of it runs any more, and is talked to until it is told to go.
+fn host(instance: &Instance) -> Option<Host> {
+    let alive = instance.state.is_alive();
+    (instance.state != InstanceState::Terminated).then(|| Host {
         mac_address: instance.mac_address.clone(),
         address: instance.private_ip,
         hostname: hostname(instance.private_ip),
-    };
-    Plan {
-        hosts: present.iter().map(host).collect(),
-        rules,
-        balancer_addresses: balancers.iter().map(|balancer| balancer.address).collect(),
+        groups: instance.security_group_ids.iter().filter(|_| alive).cloned().collect(),
+    })
+}
+
+fn rules(group: &SecurityGroup) -> BTreeSet<AllowRule> {
+    let allowed = group.ingress.iter().filter_map(|rule| {
+        let from = match &rule.source {
+            // The network has no IPv6 to let in.
+            RuleSource::Cidr(cidr) if cidr.contains(':') => return None,
+            RuleSource::Cidr(cidr) => Source::Block(cidr.clone()),
+            RuleSource::Group(id) => Source::Group(id.clone()),
+        };
+        let protocol = match rule.protocol.as_str() {
+            "tcp" => Protocol::Tcp,
+            "udp" => Protocol::Udp,
+            "icmp" => Protocol::Icmp,
+            _ => Protocol::Any,
+        };
+        Some(AllowRule { protocol, ports: rule.ports, from })
+    });
+    allowed.collect()
+}
+
+/// A balancer sends from an address of its own, and counts as a member; nothing is let in to it here.
+fn sender(balancer: &LoadBalancer) -> (Ipv4Addr, BTreeSet<String>) {
+    (balancer.address, balancer.security_group_ids.iter().cloned().collect())
+}
+
+/// What the network was told, by the records' keys.
+#[derive(Default)]
+struct Told {
+    hosts: BTreeMap<String, Host>,
+    rules: BTreeMap<String, BTreeSet<AllowRule>>,
+    balancers: BTreeMap<String, (Ipv4Addr, BTreeSet<String>)>,
+}
+
+impl Told {
+    /// Everything is to be told.
+    fn all(&mut self, tx: &mut Transaction<'_>) -> NetworkPlan {
+        let (instances, groups, balancers) =
+            (tx.list::<Instance>(), tx.list::<SecurityGroup>(), tx.list::<LoadBalancer>());
+        let hosts = instances.iter().filter_map(|instance| Some((instance.id.clone(), host(instance)?)));
+        *self = Self {
+            hosts: hosts.collect(),
+            rules: groups.iter().map(|group| (group.id.clone(), rules(group))).collect(),
+            balancers: balancers.iter().map(|balancer| (balancer.name.clone(), sender(balancer))).collect(),
+        };
+        decide(&instances, &groups, &balancers)
+    }
+
+    /// What has changed with these records. Most changes of an instance, such as its being up, are none to the network.
+    fn follow(&mut self, tx: &mut Transaction<'_>, changed: &Changed) -> NetworkChange {
+        let mut change = NetworkChange::default();
+        for id in &changed.instances {
+            let after = tx.get::<Instance>(id).and_then(|instance| host(&instance));
+            let before = exchange(&mut self.hosts, id, after.clone());
+            note(&mut change.hosts, before.map(|host| (host.address, host)), after.map(|host| (host.address, host)));
+        }
+        for id in &changed.groups {
+            let after = tx.get::<SecurityGroup>(id).map(|group| rules(&group));
+            let before = exchange(&mut self.rules, id, after.clone());
+            note(&mut change.rules, before.map(|rules| (id.clone(), rules)), after.map(|rules| (id.clone(), rules)));
+        }
+        for name in &changed.balancers {
+            let after = tx.get::<LoadBalancer>(name).map(|balancer| sender(&balancer));
+            let before = exchange(&mut self.balancers, name, after.clone());
+            note(&mut change.balancers, before, after);
+        }
+        change.without_equals()
     }
 }
 
-/// What the network has to do with an instance: address, hardware address, groups, and whether it may be talked to.
-/// Nothing of one that is gone.
-type Wired = Option<(Ipv4Addr, String, Vec<String>, bool)>;
+/// Puts what is now there in the place of what was, and returns that.
+fn exchange<T>(things: &mut BTreeMap<String, T>, key: &str, after: Option<T>) -> Option<T> {
+    match after {
+        Some(after) => things.insert(key.to_owned(), after),
+        None => things.remove(key),
+    }
+}
 
-fn wired(instance: &Instance) -> Wired {
-    let groups = || instance.security_group_ids.clone();
-    (instance.state != InstanceState::Terminated)
-        .then(|| (instance.private_ip, instance.mac_address.clone(), groups(), instance.state.is_alive()))
+/// Records that follow each other may have one place, such as an address: what was there is the one's, what is there
+/// the other's.
+fn note<K: Ord, T>(changes: &mut BTreeMap<K, Change<T>>, before: Option<(K, T)>, after: Option<(K, T)>) {
+    if let Some((place, before)) = before {
+        changes.entry(place).or_default().before = Some(before);
+    }
+    if let Some((place, after)) = after {
+        changes.entry(place).or_default().after = Some(after);
+    }
+}
+
+/// Keys of records that have changed.
+struct Changed {
+    instances: BTreeSet<String>,
+    groups: BTreeSet<String>,
+    balancers: BTreeSet<String>,
+}
+
+impl Changed {
+    /// `None` if it may be any.
+    fn of(changes: &Changes) -> Option<Self> {
+        Some(Self {
+            instances: changes.of::<Instance>()?,
+            groups: changes.of::<SecurityGroup>()?,
+            balancers: changes.of::<LoadBalancer>()?,
+        })
+    }
+
+    fn is_empty(&self) -> bool {
+        self.instances.is_empty() && self.groups.is_empty() && self.balancers.is_empty()
+    }
 }
 
 #[derive(Default)]
 struct Applied {
     followed: Cursor,
-    /// By the instance's id: what the last plan was made from.
-    known: BTreeMap<String, Wired>,
-    started: Option<Instant>,
-    hosts: Option<BTreeSet<Host>>,
-    rules: Option<BTreeSet<AllowRule>>,
-    balancer_addresses: Option<BTreeSet<Ipv4Addr>>,
+    told: Told,
+    looked_over: Option<Instant>,
+    told_all: Option<Instant>,
 }
 
 /// Brings the network to the records, one caller at a time: reading the records and telling the network are one step,
@@ -119,7 +185,7 @@ impl Wiring {
     /// Starts the network if this process has not yet done so, or long ago, and tells it what has changed.
     ///
     /// # Errors
-    /// When the network refuses. What it was told is then told again.
+    /// When the network refuses. It is then told all again.
     pub async fn bring(&self, cx: &Context) -> anyhow::Result<()> {
         let mut applied = self.applied.lock().await;
         let outcome = Self::apply(&mut applied, cx).await;
@@ -131,39 +197,28 @@ impl Wiring {
 
     async fn apply(applied: &mut Applied, cx: &Context) -> anyhow::Result<()> {
         let network = &cx.drivers.network;
-        if applied.started.is_none_or(|time| time.elapsed() >= MEND_EVERY) {
-            network.start().await?;
+        let is_due = |since: Option<Instant>, every| since.is_none_or(|time| time.elapsed() >= every);
+        if is_due(applied.looked_over, MEND_EVERY) {
             // Whatever was mended is empty now.
-            *applied = Applied { started: Some(Instant::now()), ..Applied::default() };
+            if network.start().await? || is_due(applied.told_all, TELL_ALL_EVERY) {
+                applied.told_all = None;
+            }
+            applied.looked_over = Some(Instant::now());
         }
-        let changes = cx.store.changes(&mut applied.followed);
-        let others = changes.touch::<SecurityGroup>() || changes.touch::<LoadBalancer>();
-        let plan = cx.store.read(|tx| {
-            // Most changes of an instance, such as its being up, are none to the network.
-            if let Some(changed) = changes.of::<Instance>().filter(|_| !others) {
-                let mut now = |id: &String| tx.get::<Instance>(id).and_then(|instance| wired(&instance));
-                let known = |id: &String| applied.known.get(id).cloned().flatten();
-                if changed.iter().all(|id| known(id) == now(id)) {
-                    return None;
+        let changed = Changed::of(&cx.store.changes(&mut applied.followed)).filter(|_| applied.told_all.is_some());
+        match changed {
+            Some(changed) if changed.is_empty() => {}
+            Some(changed) => {
+                let change = cx.store.read(|tx| applied.told.follow(tx, &changed))?;
+                if !change.is_empty() {
+                    network.change(&change).await?;
                 }
             }
-            let (instances, groups, balancers) =
-                (tx.list::<Instance>(), tx.list::<SecurityGroup>(), tx.list::<LoadBalancer>());
-            applied.known = instances.iter().map(|instance| (instance.id.clone(), wired(instance))).collect();
-            Some(decide(&instances, &groups, &balancers))
-        })?;
-        let Some(plan) = plan else { return Ok(()) };
-        if applied.balancer_addresses.as_ref() != Some(&plan.balancer_addresses) {
-            network.set_balancer_addresses(&plan.balancer_addresses).await?;
-            applied.balancer_addresses = Some(plan.balancer_addresses);
-        }
-        if applied.hosts.as_ref() != Some(&plan.hosts) {
-            network.set_hosts(&plan.hosts).await?;
-            applied.hosts = Some(plan.hosts);
-        }
-        if applied.rules.as_ref() != Some(&plan.rules) {
-            network.set_rules(&plan.rules).await?;
-            applied.rules = Some(plan.rules);
+            None => {
+                let plan = cx.store.read(|tx| applied.told.all(tx))?;
+                network.set(&plan).await?;
+                applied.told_all = Some(Instant::now());
+            }
         }
         Ok(())
     }
@@ -272,54 +327,51 @@ mod tests {
         })
     }
 
-    fn addresses(lasts: &[u8]) -> BTreeSet<Ipv4Addr> {
-        lasts.iter().map(|last| Ipv4Addr::new(10, 77, 0, *last)).collect()
+    fn sg(ids: &[&str]) -> BTreeSet<String> {
+        ids.iter().map(|&id| id.to_owned()).collect()
     }
 
     #[test]
     fn a_group_as_source_means_its_members_and_the_balancers_that_have_it() {
         let groups = [group("sg-db", &[("tcp", Some((3306, 3306)), RuleSource::Group("sg-web".to_owned()))])];
-        let instances = [
-            member(10, "sg-db", InstanceState::Running),
-            member(11, "sg-web", InstanceState::Running),
-            member(12, "sg-web", InstanceState::ShuttingDown),
-        ];
+        let instances =
+            [member(10, "sg-db", InstanceState::Running), member(12, "sg-web", InstanceState::ShuttingDown)];
         let plan = decide(&instances, &groups, &[balancer("sg-web")]);
-        let rule = AllowRule {
-            to: addresses(&[10]),
-            protocol: Protocol::Tcp,
-            ports: Some((3306, 3306)),
-            from: ["10.77.0.11/32", "10.77.255.1/32"].map(str::to_owned).into(),
-        };
-        assert_eq!(plan.rules, BTreeSet::from([rule]));
-        assert_eq!(plan.balancer_addresses, BTreeSet::from([Ipv4Addr::new(10, 77, 255, 1)]));
+        let from = Source::Group("sg-web".to_owned());
+        let rule = AllowRule { protocol: Protocol::Tcp, ports: Some((3306, 3306)), from };
+        assert_eq!(plan.rules["sg-db"], BTreeSet::from([rule]));
+        assert_eq!(plan.balancers, BTreeMap::from([(Ipv4Addr::new(10, 77, 255, 1), sg(&["sg-web"]))]));
     }
 
     #[test]
-    fn leases_last_until_an_instance_is_terminated_and_rules_until_it_is_told_to_go() {
-        let groups = [group("sg-web", &[("-1", None, RuleSource::Cidr("0.0.0.0/0".to_owned()))])];
+    fn leases_last_until_an_instance_is_terminated_and_membership_until_it_is_told_to_go() {
         let instances = [
             member(10, "sg-web", InstanceState::Pending),
             member(11, "sg-web", InstanceState::ShuttingDown),
             member(12, "sg-web", InstanceState::Terminated),
         ];
-        let plan = decide(&instances, &groups, &[]);
-        assert_eq!(plan.hosts.iter().map(|host| host.address).collect::<BTreeSet<_>>(), addresses(&[10, 11]));
-        assert_eq!(plan.rules.first().map(|rule| rule.to.clone()), Some(addresses(&[10])));
+        let plan = decide(&instances, &[], &[]);
+        let members: Vec<(u8, BTreeSet<String>)> =
+            plan.hosts.values().map(|host| (host.address.octets()[3], host.groups.clone())).collect();
+        assert_eq!(members, [(10, sg(&["sg-web"])), (11, sg(&[]))]);
     }
 
     #[test]
-    fn without_members_or_sources_nothing_is_let_in() {
-        let groups = [
-            group("sg-empty", &[("tcp", Some((80, 80)), RuleSource::Cidr("0.0.0.0/0".to_owned()))]),
-            group(
-                "sg-web",
-                &[
-                    ("tcp", Some((80, 80)), RuleSource::Group("sg-empty".to_owned())),
-                    ("tcp", Some((80, 80)), RuleSource::Cidr("::/0".to_owned())),
-                ],
-            ),
-        ];
-        assert!(decide(&[member(10, "sg-web", InstanceState::Running)], &groups, &[]).rules.is_empty());
+    fn there_is_no_version_6_to_let_in() {
+        let groups = [group("sg-web", &[("tcp", Some((80, 80)), RuleSource::Cidr("::/0".to_owned()))])];
+        assert!(decide(&[], &groups, &[]).rules["sg-web"].is_empty());
+    }
+
+    #[test]
+    fn an_address_that_passes_to_another_instance_is_one_change() {
+        let (first, second) =
+            (member(10, "sg-web", InstanceState::Running), member(10, "sg-db", InstanceState::Pending));
+        let mut changes = BTreeMap::new();
+        let place = |instance: &Instance| host(instance).map(|host| (host.address, host));
+        // In whatever order the two are looked at.
+        note(&mut changes, None, place(&second));
+        note(&mut changes, place(&first), None);
+        let change = &changes[&first.private_ip];
+        assert_eq!((change.before.clone(), change.after.clone()), (host(&first), host(&second)));
     }
 }

@@ -34,7 +34,7 @@ fn create(world: &FakeWorld, certificate_id: &str) {
 
 async fn planned(world: &mut FakeWorld) -> Balancer {
     world.pass().await;
-    world.cloud.proxy.plan().expect("a plan").balancers.remove(0)
+    Balancer::clone(&world.cloud.proxy.plan().expect("a plan").balancers[0])
 }
 
 #[tokio::test]

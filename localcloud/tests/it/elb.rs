@@ -269,6 +269,6 @@ async fn ports_that_the_world_may_reach_are_public() {
     ];
     world.call("ec2", "AuthorizeSecurityGroupIngress", &rule).unwrap();
     world.until("port 22 is public", |world| ports(world).len() == 1).await;
-    let port = ports(&world).remove(0);
+    let port = ports(&world).pop_first().unwrap();
     assert_eq!((port.public_address.to_string(), port.port), ("127.77.0.10".into(), 22));
 }

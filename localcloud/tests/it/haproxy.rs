@@ -6,6 +6,8 @@ mod changes;
 mod doors;
 /// Instances come into service and leave it.
 mod health;
+/// Who has to wait for an instance, and who is refused.
+mod queue;
 /// What is told of each request.
 mod requests;
 /// Clients come back to their instance.

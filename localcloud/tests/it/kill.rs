@@ -2,7 +2,7 @@
 //! in the end there is what there is after a run that nothing disturbed.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -210,7 +210,7 @@ fn is_quiet(world: &FakeWorld) -> bool {
         && volumes.is_empty()
         && world.cloud.instances.running() == running.len()
         && running.iter().all(|id| world.cloud.instances.get(id).is_some_and(|instance| instance.running))
-        && world.cloud.network.state().hosts.len() == running.len()
+        && world.cloud.network.state().plan.hosts.len() == running.len()
         && backends == 1
 }
 
@@ -252,13 +252,13 @@ fn portrait(world: &FakeWorld) -> String {
         lines.push(format!("activities {counts:?}"));
     }
     let plan = world.cloud.proxy.plan();
-    let network = world.cloud.network.state();
+    let network = world.cloud.network.state().plan;
     lines.push(format!(
         "{} machines run; {} leases, {} rules, {} balancer addresses, {} balancers of {:?} backends",
         world.cloud.instances.running(),
         network.hosts.len(),
-        network.rules.len(),
-        network.balancer_addresses.len(),
+        network.rules.values().map(BTreeSet::len).sum::<usize>(),
+        network.balancers.len(),
         plan.iter().flat_map(|plan| &plan.balancers).count(),
         plan.iter().flat_map(|plan| &plan.balancers).map(|balancer| balancer.backends.len()).collect::<Vec<_>>(),
     ));

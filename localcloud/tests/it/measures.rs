@@ -7,7 +7,7 @@ use std::{
 };
 
 use localcloud::{
-    drivers::{Host, InstanceDriver as _, NetworkDriver as _, Transfer, Usage, VolumeUsage},
+    drivers::{InstanceDriver as _, NetworkDriver as _, Transfer, Usage, VolumeUsage},
     metrics::{Metric, StatisticSet},
     model::{
         auto_scaling::AutoScalingGroup,
@@ -21,7 +21,7 @@ use localcloud::{
 
 use super::{
     fake_world::FakeWorld,
-    sandbox::{Sandbox, skipped},
+    sandbox::{Sandbox, announced, skipped},
 };
 
 /// Looks at the n-th point of the clock's grid, however late it is.
@@ -215,9 +215,7 @@ async fn a_guest_that_computes_is_seen_to() {
     let id = spec.id.as_str();
     let ids = BTreeSet::from([id.to_owned()]);
     sandbox.network.start().await.unwrap();
-    let host =
-        Host { mac_address: spec.mac_address.clone(), address: spec.private_ip, hostname: spec.hostname.clone() };
-    sandbox.network.set_hosts(&BTreeSet::from([host])).await.unwrap();
+    sandbox.network.set(&announced(&[&spec])).await.unwrap();
     assert!(sandbox.instances.usage(&ids).await.unwrap().is_empty(), "it does not run yet");
     sandbox.instances.launch(&spec).await.unwrap();
     sandbox.wait_for_lease(id, spec.private_ip).await;

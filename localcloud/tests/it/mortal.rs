@@ -4,7 +4,6 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     future::Future,
     io,
-    net::Ipv4Addr,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard},
 };
@@ -12,8 +11,9 @@ use std::{
 use async_trait::async_trait;
 use localcloud::{
     drivers::{
-        AllowRule, BackendStatus, Drivers, EndedRequests, Frozen, Host, Inspected, InstanceDriver, InstanceSpec,
-        NetworkDriver, ProxyDriver, ProxyPlan, Report, Result, Usage, VolumeDriver, VolumeUsage,
+        BackendStatus, DriverError, Drivers, EndedRequests, Frozen, Inspected, InstanceDriver, InstanceSpec,
+        NetworkChange, NetworkDriver, NetworkPlan, ProxyDriver, ProxyPlan, Report, Result, Usage, VolumeDriver,
+        VolumeUsage,
     },
     store::{Store, StoreError},
 };
@@ -135,6 +135,10 @@ impl InstanceDriver for Mortal<dyn InstanceDriver> {
         self.life.look(self.inner.inspect(id)).await
     }
 
+    async fn failure(&self, id: &str) -> Option<DriverError> {
+        self.life.look(self.inner.failure(id)).await
+    }
+
     async fn stop(&self, id: &str) -> Result<()> {
         self.life.call(self.inner.stop(id)).await
     }
@@ -229,20 +233,16 @@ impl VolumeDriver for Mortal<dyn VolumeDriver> {
 
 #[async_trait]
 impl NetworkDriver for Mortal<dyn NetworkDriver> {
-    async fn start(&self) -> Result<()> {
+    async fn start(&self) -> Result<bool> {
         self.life.call(self.inner.start()).await
     }
 
-    async fn set_hosts(&self, hosts: &BTreeSet<Host>) -> Result<()> {
-        self.life.call(self.inner.set_hosts(hosts)).await
+    async fn set(&self, plan: &NetworkPlan) -> Result<()> {
+        self.life.call(self.inner.set(plan)).await
     }
 
-    async fn set_rules(&self, rules: &BTreeSet<AllowRule>) -> Result<()> {
-        self.life.call(self.inner.set_rules(rules)).await
-    }
-
-    async fn set_balancer_addresses(&self, addresses: &BTreeSet<Ipv4Addr>) -> Result<()> {
-        self.life.call(self.inner.set_balancer_addresses(addresses)).await
+    async fn change(&self, change: &NetworkChange) -> Result<()> {
+        self.life.call(self.inner.change(change)).await
     }
 
     async fn stop(&self) -> Result<()> {

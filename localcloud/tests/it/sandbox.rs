@@ -2,6 +2,7 @@
 //! test has. It is cleared when the test ends, and, where the test was killed, by the next one.
 
 use std::{
+    collections::BTreeSet,
     fs,
     net::Ipv4Addr,
     path::{Path, PathBuf},
@@ -12,8 +13,8 @@ use std::{
 use localcloud::{
     config::{Config, Prefix},
     drivers::{
-        InstanceDriver as _, InstanceSpec, NetworkDriver as _, VolumeDriver as _, loop_volume::LoopVolumes,
-        network::NamespaceNetwork, nspawn::NspawnDriver,
+        Host, InstanceDriver as _, InstanceSpec, NetworkDriver as _, NetworkPlan, VolumeDriver as _,
+        loop_volume::LoopVolumes, network::NamespaceNetwork, nspawn::NspawnDriver,
     },
     host::{cgroup::Cgroup, command::Command, mount, netns, process::ProcessId},
     image,
@@ -22,6 +23,18 @@ use localcloud::{
 
 const SUBNET: Prefix = Prefix(10, 77);
 const API_PORT: u16 = 8773;
+
+/// A network of these machines, all in the group `sg-all`, which lets nothing in.
+pub(crate) fn announced(specs: &[&InstanceSpec]) -> NetworkPlan {
+    let host = |spec: &&InstanceSpec| Host {
+        mac_address: spec.mac_address.clone(),
+        address: spec.private_ip,
+        hostname: spec.hostname.clone(),
+        groups: BTreeSet::from(["sg-all".to_owned()]),
+    };
+    let hosts = specs.iter().map(|spec| (spec.private_ip, host(spec))).collect();
+    NetworkPlan { hosts, ..NetworkPlan::default() }
+}
 
 /// Says why and returns true where a test cannot run for want of root.
 pub(crate) fn skipped(test: &str) -> bool {

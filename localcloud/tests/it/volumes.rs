@@ -1,6 +1,7 @@
 //! Volumes as files on loop devices.
 
 use std::{
+    collections::BTreeSet,
     fs,
     io::{Read as _, Seek as _, Write as _},
 };
@@ -34,6 +35,38 @@ async fn a_volume_keeps_its_bytes_from_one_opening_to_the_next() {
     sandbox.volumes.delete("vol-1").await.unwrap();
     assert!(sandbox.volumes.list().await.unwrap().is_empty());
     assert!(!shows(&device, &sandbox), "{} still shows the deleted volume", device.display());
+}
+
+/// Metrics of volumes are made of this, on hosts that count for no control group as well.
+#[tokio::test]
+async fn what_is_done_with_an_open_volume_is_counted_by_the_kernel() {
+    if skipped("what_is_done_with_an_open_volume_is_counted_by_the_kernel") {
+        return;
+    }
+    let sandbox = Sandbox::new().await;
+    for id in ["vol-1", "vol-2"] {
+        sandbox.volumes.create(id, 1).await.unwrap();
+    }
+    let ids = BTreeSet::from(["vol-1", "vol-2", "vol-none"].map(str::to_owned));
+    assert!(sandbox.volumes.usage(&ids).await.unwrap().is_empty(), "none is open");
+    let device = sandbox.volumes.open("vol-1").await.unwrap();
+    let before = sandbox.volumes.usage(&ids).await.unwrap()["vol-1"];
+    let mut file = fs::File::options().write(true).open(&device).unwrap();
+    file.write_all(&[7; 1 << 20]).unwrap();
+    file.sync_all().unwrap();
+    drop(file);
+    let after = sandbox.volumes.usage(&ids).await.unwrap();
+    assert_eq!(after.keys().collect::<Vec<_>>(), ["vol-1"]);
+    assert_eq!(after["vol-1"].written.bytes - before.written.bytes, 1 << 20);
+    assert!(after["vol-1"].written.count > before.written.count);
+    // What is in memory is not read from the device: only a new opening of it reads.
+    sandbox.volumes.close("vol-1").await.unwrap();
+    let device = sandbox.volumes.open("vol-1").await.unwrap();
+    let before = sandbox.volumes.usage(&ids).await.unwrap()["vol-1"];
+    fs::File::open(&device).unwrap().read_exact(&mut vec![0; 1 << 20]).unwrap();
+    let after = sandbox.volumes.usage(&ids).await.unwrap()["vol-1"];
+    assert!(after.read.bytes - before.read.bytes >= 1 << 20, "{before:?}, {after:?}");
+    assert!(after.read.count > before.read.count && after.busy_millis >= before.busy_millis);
 }
 
 #[tokio::test]

@@ -14,7 +14,8 @@ use std::{collections::BTreeSet, net::SocketAddrV4, path::Path};
 
 use sha2::{Digest as _, Sha256};
 
-use self::certificates::{Certificates, Files};
+pub(super) use self::balancers::Kept;
+use self::certificates::Files;
 use super::{HaproxySettings, ports::Refused, server_state::Server};
 use crate::drivers::ProxyPlan;
 
@@ -54,20 +55,21 @@ pub(super) struct Rendered {
     pub(super) files: Files,
 }
 
+/// `kept` is what was rendered before: what has not changed is taken from there.
 pub(super) fn render(
     settings: &HaproxySettings,
     plan: &ProxyPlan,
     state_file: &Path,
     refused: &BTreeSet<Refused>,
+    kept: &mut Kept,
 ) -> Rendered {
     let mut text = Text::default();
     global(&mut text, settings, state_file);
     doors::render(&mut text, settings, refused);
-    let mut certificates = Certificates::new(&settings.paths.certificates());
-    let servers = balancers::render(&mut text, settings, &plan.balancers, refused, &mut certificates);
+    let (servers, files) = kept.balancers(&mut text, settings, &plan.balancers, refused);
     doors::render_public_ports(&mut text, settings, &plan.public_ports, refused);
     let digest: String = Sha256::digest(&text.0).iter().take(12).map(|byte| format!("{byte:02x}")).collect();
-    Rendered { text: text.0.replacen(DIGEST_PLACE, &digest, 1), digest, servers, files: certificates.into_files() }
+    Rendered { text: text.0.replacen(DIGEST_PLACE, &digest, 1), digest, servers, files }
 }
 
 fn global(text: &mut Text, settings: &HaproxySettings, state_file: &Path) {

@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{HaproxySettings, config};
-use crate::drivers::{BalancerProtocol, ProxyPlan};
+use crate::drivers::{Balancer, BalancerProtocol, ProxyPlan};
 
 /// An address that cannot be had, and who wanted it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -77,7 +77,7 @@ pub(super) fn refused(settings: &HaproxySettings, plan: &ProxyPlan, held: &BTree
 fn conflicts(settings: &HaproxySettings, plan: &ProxyPlan) -> BTreeSet<Refused> {
     let mut refused = BTreeSet::new();
     let mut first: BTreeMap<u16, (&str, BalancerProtocol)> = BTreeMap::new();
-    let mut balancers: Vec<_> = plan.balancers.iter().collect();
+    let mut balancers: Vec<&Balancer> = plan.balancers.iter().map(|balancer| &**balancer).collect();
     balancers.sort_by(|left, right| left.name.cmp(&right.name));
     for balancer in balancers {
         for listener in &balancer.listeners {

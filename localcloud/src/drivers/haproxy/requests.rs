@@ -10,14 +10,29 @@
 use crate::drivers::BalancerRequest;
 
 /// First word of a line of ours; HAProxy says other things there too.
-const MARK: &str = "elb1";
+const MARK: &str = "elb2";
+/// What workers of before write, who do not tell what they refused for a full queue.
+const FORMER_MARK: &str = "elb1";
 const LINE: &str = "log stdout len 16384 format raw local0 info";
 
 /// Lines for a front end. `balancer` is a log-format expression for the balancer's name. Whatever a client may write
 /// comes last, so that a tab in it shifts nothing.
 pub(super) fn log_lines(is_http: bool, balancer: &str) -> Vec<String> {
     let format = |fields: &[&str]| format!("log-format \"{MARK}\\t{balancer}\\t%fp\\t{}\"", fields.join("\\t"));
-    let common = ["%ci:%cp", "%si:%sp", "%s", "%ts", "%rc", "%sq", "%bq", "%sslc", "%sslv", "%Ts%ms", "%[date(0,us)]"];
+    let common = [
+        "%ci:%cp",
+        "%si:%sp",
+        "%s",
+        "%ts",
+        "%rc",
+        "%sq",
+        "%bq",
+        "%[var(txn.elb_spilled)]",
+        "%sslc",
+        "%sslv",
+        "%Ts%ms",
+        "%[date(0,us)]",
+    ];
     let mut lines = vec!["no log".to_owned(), LINE.to_owned()];
     if is_http {
         // HAProxy's own timers know milliseconds only; most answers here take less than one.
@@ -74,12 +89,24 @@ pub(super) fn answer_lines() -> [String; 4] {
     .map(|(variable, value)| format!("http-response set-var(txn.elb_{variable}) {value}"))
 }
 
+/// Lines for a back end that refuses whoever comes when so many wait already.
+pub(super) fn refusal_lines(is_http: bool, longest_queue: u32) -> [String; 2] {
+    let (stage, refuse) =
+        if is_http { ("http-request", "deny deny_status 503") } else { ("tcp-request content", "reject") };
+    [
+        format!("{stage} set-var(txn.elb_spilled) int(1) if {{ queue ge {longest_queue} }}"),
+        format!("{stage} {refuse} if {{ var(txn.elb_spilled) -m found }}"),
+    ]
+}
+
 /// `None` for what is no such line.
 pub(super) fn parse(line: &str) -> Option<BalancerRequest> {
     let mut fields = Fields(line.split('\t'));
-    if fields.0.next()? != MARK {
-        return None;
-    }
+    let is_former = match fields.0.next()? {
+        MARK => false,
+        FORMER_MARK => true,
+        _ => return None,
+    };
     let balancer = fields.text()?;
     let port = fields.number()?;
     let is_http = fields.0.next()? == "http";
@@ -89,6 +116,7 @@ pub(super) fn parse(line: &str) -> Option<BalancerRequest> {
     let state = fields.0.next()?;
     let (connection_errors, is_refused) = connection_errors(fields.0.next()?, state);
     let queued = fields.number::<u32>()? + fields.number::<u32>()?;
+    let is_refused_for_queue = !is_former && fields.text().is_some();
     let (cipher, tls_version) = (fields.text(), fields.text());
     let begin_millis: i64 = fields.number()?;
     let end_micros = fields.number()?;
@@ -104,7 +132,7 @@ pub(super) fn parse(line: &str) -> Option<BalancerRequest> {
         connection_errors,
         queued,
         // The second letter tells where it was: in the queue.
-        is_spilled: state.ends_with('Q') && state.starts_with('s'),
+        is_spilled: is_refused_for_queue || state.ends_with('Q') && state.starts_with('s'),
         cipher,
         tls_version,
         ..BalancerRequest::default()
@@ -227,6 +255,8 @@ mod tests {
         let refused = parse(&refused).expect("a request");
         assert_eq!((refused.connection_errors, refused.instance), (4, None));
         assert!(parse(&GET.replace("i-1\t--", "i-1\tsQ")).expect("a request").is_spilled);
+        let full = line.replace("elb1", "elb2").replace("PR\t0\t0\t0\t", "PR\t0\t0\t0\t1\t");
+        assert!(parse(&full).expect("a request").is_spilled && !parse(line).expect("a request").is_spilled);
     }
 
     #[test]

@@ -93,9 +93,7 @@ impl Tally {
         }
         self.connection_errors += u64::from(request.connection_errors);
         self.spilled += u64::from(request.is_spilled);
-        // Behind so many others, and itself.
-        let queue = if request.queued > 0 { u64::from(request.queued) + 1 } else { 0 };
-        self.longest_queue = self.longest_queue.max(queue);
+        self.longest_queue = self.longest_queue.max(u64::from(request.queued));
         self.bytes += request.received_bytes + request.sent_bytes;
     }
 

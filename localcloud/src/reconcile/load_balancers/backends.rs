@@ -120,7 +120,8 @@ impl View<'_> {
         }
         // The proxy must have been told before it was asked, or a request may just have been sent there.
         let told = self.applied.is_some_and(|plan| {
-            let planned = plan.balancers.iter().find(|planned| planned.name == balancer.name);
+            let position = plan.balancers.binary_search_by(|planned| planned.name.cmp(&balancer.name));
+            let planned = position.ok().map(|at| &plan.balancers[at]);
             let planned =
                 planned.and_then(|planned| planned.backends.iter().find(|backend| backend.instance_id == instance_id));
             planned.is_some_and(|backend| backend.draining)
@@ -204,7 +205,7 @@ mod tests {
             proxy_protocol_ports: Default::default(),
             malformed_requests: Default::default(),
         };
-        ProxyPlan { balancers: vec![balancer], public_ports: Vec::new() }
+        ProxyPlan { balancers: vec![Arc::new(balancer)], ..ProxyPlan::default() }
     }
 
     fn status(healthy: Option<bool>, current_sessions: u64) -> BackendStatus {

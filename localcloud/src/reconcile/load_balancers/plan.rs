@@ -1,7 +1,11 @@
 //! What the proxy should do, from the records: every balancer with its instances, and every port of an instance that its
 //! security groups open to the world, or to the gateway, where the proxy stands.
 
-use std::{collections::BTreeSet, net::Ipv4Addr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::Ipv4Addr,
+    sync::Arc,
+};
 
 use crate::{
     drivers::{
@@ -17,17 +21,136 @@ use crate::{
         site::Site,
         tls_policy::{self, Predefined, TlsPolicy},
     },
-    store::Transaction,
+    store::{Transaction, changes::Changes},
 };
 
 /// Each port is a socket of the proxy, so that whole ranges are left out.
 const MOST_PORTS_OF_A_RANGE: u16 = 16;
 
-pub fn plan(tx: &mut Transaction<'_>) -> ProxyPlan {
-    let balancers = tx.list::<LoadBalancer>();
-    ProxyPlan {
-        balancers: balancers.iter().map(|balancer| planned(tx, balancer)).collect(),
-        public_ports: public_ports(tx).into_iter().collect(),
+/// The plan, and what it takes to follow the records without looking at all of them.
+#[derive(Default)]
+pub struct Planned {
+    pub plan: ProxyPlan,
+    /// How often the plan has become another.
+    pub revision: u64,
+    /// By balancer: the instances that are registered with it.
+    registered: BTreeMap<String, BTreeSet<String>>,
+    /// By instance: the balancers with which it is registered.
+    balancers_of: BTreeMap<String, BTreeSet<String>>,
+    /// Balancers that show a certificate.
+    encrypted: BTreeSet<String>,
+    /// By instance: its groups, and what they open of it.
+    opened: BTreeMap<String, (Vec<String>, BTreeSet<PublicPort>)>,
+    /// By group: the instances that are in it.
+    members: BTreeMap<String, BTreeSet<String>>,
+}
+
+impl Planned {
+    /// Brings the plan to the records. Returns the balancers of which something has changed, be it in the plan or not.
+    pub fn follow(&mut self, tx: &mut Transaction<'_>, changes: &Changes) -> BTreeSet<String> {
+        let (Some(mut balancers), Some(mut instances), Some(groups), false) = (
+            changes.of::<LoadBalancer>(),
+            changes.of::<Instance>(),
+            changes.of::<SecurityGroup>(),
+            changes.touch::<Site>(),
+        ) else {
+            return self.begin(tx);
+        };
+        balancers.extend(instances.iter().filter_map(|id| self.balancers_of.get(id)).flatten().cloned());
+        if changes.touch::<ServerCertificate>() {
+            balancers.extend(self.encrypted.iter().cloned());
+        }
+        instances.extend(groups.iter().filter_map(|id| self.members.get(id)).flatten().cloned());
+        self.take(tx, &balancers, &instances);
+        balancers
+    }
+
+    /// Looks at everything.
+    fn begin(&mut self, tx: &mut Transaction<'_>) -> BTreeSet<String> {
+        let mut balancers: BTreeSet<String> = self.registered.keys().cloned().collect();
+        balancers.extend(tx.list::<LoadBalancer>().iter().map(|balancer| balancer.name.clone()));
+        let mut instances: BTreeSet<String> = self.opened.keys().cloned().collect();
+        instances.extend(tx.list::<Instance>().iter().map(|instance| instance.id.clone()));
+        self.take(tx, &balancers, &instances);
+        balancers
+    }
+
+    fn take(&mut self, tx: &mut Transaction<'_>, balancers: &BTreeSet<String>, instances: &BTreeSet<String>) {
+        for name in balancers {
+            self.take_balancer(tx, name);
+        }
+        if let Some(site) = tx.get::<Site>(Site::KEY) {
+            let gateway = Ipv4Addr::new(site.subnet.0, site.subnet.1, 0, 1);
+            for id in instances {
+                self.take_ports(tx, id, gateway);
+            }
+        }
+    }
+
+    fn take_balancer(&mut self, tx: &mut Transaction<'_>, name: &str) {
+        let record = tx.get::<LoadBalancer>(name);
+        let registered: BTreeSet<String> =
+            record.iter().flat_map(|balancer| balancer.backends.keys()).cloned().collect();
+        let before = self.registered.remove(name).unwrap_or_default();
+        for id in before.difference(&registered) {
+            remove(&mut self.balancers_of, id, name);
+        }
+        for id in registered.difference(&before) {
+            self.balancers_of.entry(id.clone()).or_default().insert(name.to_owned());
+        }
+        self.encrypted.remove(name);
+        let position = self.plan.balancers.binary_search_by(|balancer| balancer.name.as_str().cmp(name));
+        let Some(record) = record else {
+            if let Ok(at) = position {
+                self.plan.balancers.remove(at);
+                self.revision += 1;
+            }
+            return;
+        };
+        self.registered.insert(name.to_owned(), registered);
+        if record.listeners.iter().any(Listener::is_encrypted) {
+            self.encrypted.insert(name.to_owned());
+        }
+        let balancer = planned(tx, &record);
+        match position {
+            // Health is written into the record all the time, and is none of the plan's.
+            Ok(at) if *self.plan.balancers[at] == balancer => return,
+            Ok(at) => self.plan.balancers[at] = Arc::new(balancer),
+            Err(at) => self.plan.balancers.insert(at, Arc::new(balancer)),
+        }
+        self.revision += 1;
+    }
+
+    fn take_ports(&mut self, tx: &mut Transaction<'_>, id: &str, gateway: Ipv4Addr) {
+        let instance = tx.get::<Instance>(id);
+        let instance = instance.filter(|one| matches!(one.state, InstanceState::Pending | InstanceState::Running));
+        let (groups, before) = self.opened.remove(id).unwrap_or_default();
+        for group in &groups {
+            remove(&mut self.members, group, id);
+        }
+        let after = instance.as_ref().map(|instance| public_ports(tx, instance, gateway)).unwrap_or_default();
+        if before != after {
+            for port in &before {
+                self.plan.public_ports.remove(port);
+            }
+            self.plan.public_ports.extend(after.iter().cloned());
+            self.revision += 1;
+        }
+        let Some(instance) = instance else { return };
+        for group in &instance.security_group_ids {
+            self.members.entry(group.clone()).or_default().insert(id.to_owned());
+        }
+        self.opened.insert(id.to_owned(), (instance.security_group_ids.clone(), after));
+    }
+}
+
+/// Removes a value of a key, and the key with its last one.
+fn remove(lists: &mut BTreeMap<String, BTreeSet<String>>, key: &str, value: &str) {
+    if let Some(list) = lists.get_mut(key) {
+        list.remove(value);
+        if list.is_empty() {
+            lists.remove(key);
+        }
     }
 }
 
@@ -105,8 +228,11 @@ fn planned_listener(
 
 fn encryption(tx: &mut Transaction<'_>, arn: &str, negotiation: Option<TlsPolicy>) -> Option<Encryption> {
     let site = tx.get::<Site>(Site::KEY)?;
-    let certificates = tx.list::<ServerCertificate>();
-    let certificate = certificates.iter().find(|certificate| certificate.arn(&site.account_id) == arn)?;
+    // The name, which is its key, is the ARN's last part.
+    let certificate = tx.get::<ServerCertificate>(arn.rsplit('/').next()?)?;
+    if certificate.arn(&site.account_id) != arn {
+        return None;
+    }
     let default = || Predefined::find(tls_policy::DEFAULT).map(|policy| TlsPolicy::of(&policy.attributes()));
     let policy = negotiation.or_else(default)?;
     Some(Encryption {
@@ -127,22 +253,16 @@ fn protocol(name: &str) -> BalancerProtocol {
     }
 }
 
-fn public_ports(tx: &mut Transaction<'_>) -> BTreeSet<PublicPort> {
-    let Some(site) = tx.get::<Site>(Site::KEY) else { return BTreeSet::new() };
-    let gateway = Ipv4Addr::new(site.subnet.0, site.subnet.1, 0, 1);
+/// What an instance's groups open of it.
+fn public_ports(tx: &mut Transaction<'_>, instance: &Instance, gateway: Ipv4Addr) -> BTreeSet<PublicPort> {
     let mut ports = BTreeSet::new();
-    for instance in tx.list::<Instance>() {
-        if !matches!(instance.state, InstanceState::Pending | InstanceState::Running) {
-            continue;
-        }
-        for group in instance.security_group_ids.iter().filter_map(|id| tx.get::<SecurityGroup>(id)) {
-            for (first, last) in group.ingress.iter().filter_map(|rule| opened(rule, gateway)) {
-                ports.extend((first..=last).map(|port| PublicPort {
-                    public_address: instance.public_ip,
-                    port,
-                    private_address: instance.private_ip,
-                }));
-            }
+    for group in instance.security_group_ids.iter().filter_map(|id| tx.get::<SecurityGroup>(id)) {
+        for (first, last) in group.ingress.iter().filter_map(|rule| opened(rule, gateway)) {
+            ports.extend((first..=last).map(|port| PublicPort {
+                public_address: instance.public_ip,
+                port,
+                private_address: instance.private_ip,
+            }));
         }
     }
     ports

@@ -1,6 +1,7 @@
 //! What instances use, as AWS/EC2 has it
 //! (<https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/viewing_metrics_with_cloudwatch.html>). What the machine does not
-//! count has no metric.
+//! count has no metric. `DiskReadBytes` and its like are about instance store volumes there, and about the root's overlay
+//! here: they come from the control group, and from nothing else, as `/proc/PID/io` dies with each process.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -17,9 +17,9 @@ async fn an_instance_runs_at_once_and_has_its_lease_before_it_boots() {
     assert!(start.elapsed().as_millis() < 1000, "it took {:?}", start.elapsed());
     let calls = cloud.fake.faults.calls();
     let launched = calls.iter().position(|call| *call == format!("launch {id}")).expect("launched");
-    assert!(calls[..launched].contains(&"set_hosts".to_owned()), "{calls:?}");
+    assert!(calls[..launched].contains(&"change network".to_owned()), "{calls:?}");
     let spec = cloud.fake.instances.get(&id).expect("it runs").spec;
-    let host = cloud.fake.network.state().hosts.first().cloned().expect("a lease");
+    let host = cloud.fake.network.state().plan.hosts.into_values().next().expect("a lease");
     assert_eq!((host.address, host.mac_address, host.hostname), (spec.private_ip, spec.mac_address, spec.hostname));
     assert_eq!((spec.vcpus, spec.memory_mib), (1, 512));
 }
@@ -48,7 +48,7 @@ async fn a_volume_goes_through_its_life_and_comes_back_when_its_instance_is_term
     cloud.ok("DeleteVolume", &[("VolumeId", &volume)]);
     cloud.until("the volume is gone", |cloud| cloud.call("DescribeVolumes", &[("VolumeId.1", &volume)]).is_err()).await;
     assert!(cloud.fake.volumes.get(&volume).is_none());
-    cloud.until("the lease is gone", |cloud| cloud.fake.network.state().hosts.is_empty()).await;
+    cloud.until("the lease is gone", |cloud| cloud.fake.network.state().plan.hosts.is_empty()).await;
 }
 
 #[tokio::test]

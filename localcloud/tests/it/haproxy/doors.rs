@@ -16,7 +16,7 @@ async fn an_instances_port_is_reached_at_its_public_address() {
     let backend = Backend::start("one", FIRST, 0).await;
     let public = Ipv4Addr::new(127, 9, 0, 77);
     let port = PublicPort { public_address: public, port: backend.port, private_address: FIRST };
-    world.proxy.apply(&ProxyPlan { balancers: Vec::new(), public_ports: vec![port] }).await.expect("applies");
+    world.proxy.apply(&ProxyPlan { public_ports: [port].into(), ..ProxyPlan::default() }).await.expect("applies");
     let mut stream = TcpStream::connect((public, backend.port)).await.expect("connects");
     stream.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.expect("sends");
     let mut text = String::new();

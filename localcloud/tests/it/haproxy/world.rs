@@ -233,7 +233,7 @@ pub(super) fn balancer(name: &str, port: u16, instance_port: u16, backends: &[(&
 }
 
 pub(super) fn plan(balancers: Vec<Balancer>) -> ProxyPlan {
-    ProxyPlan { balancers, public_ports: Vec::new() }
+    ProxyPlan { balancers: balancers.into_iter().map(Arc::new).collect(), ..ProxyPlan::default() }
 }
 
 pub(super) const FIRST: Ipv4Addr = Ipv4Addr::new(127, 9, 0, 11);

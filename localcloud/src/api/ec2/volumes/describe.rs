@@ -15,7 +15,7 @@ use crate::{
         error::ApiError,
         operation::{Caller, Operation},
     },
-    model::volume::{Volume, VolumeState},
+    model::volume::{AttachmentState, Volume, VolumeState},
     store::Transaction,
 };
 
@@ -119,8 +119,33 @@ struct VolumeStatus {
     volume_id: String,
     availability_zone: String,
     volume_status: Status,
-    events_set: Vec<String>,
+    events_set: Vec<Event>,
     actions_set: Vec<String>,
+}
+
+/// What does not succeed with a volume, and why.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Event {
+    event_id: String,
+    event_type: &'static str,
+    description: String,
+    instance_id: Option<String>,
+}
+
+fn event(volume: &Volume) -> Option<Event> {
+    let description = volume.trouble.clone()?;
+    let event_type = match &volume.attachment {
+        Some(attachment) if attachment.state == AttachmentState::Attaching => "attachment-stuck",
+        Some(attachment) if attachment.state == AttachmentState::Detaching => "detachment-stuck",
+        _ => "operation-stuck",
+    };
+    Some(Event {
+        event_id: format!("evol-{}", volume.id.trim_start_matches("vol-")),
+        event_type,
+        description,
+        instance_id: volume.attachment.as_ref().map(|attachment| attachment.instance_id.clone()),
+    })
 }
 
 #[derive(Debug, Serialize)]
@@ -149,6 +174,7 @@ fn status(volume: &Volume) -> &'static str {
     match volume.state {
         VolumeState::Creating => "insufficient-data",
         VolumeState::Error => "impaired",
+        _ if volume.trouble.is_some() => "impaired",
         _ => "ok",
     }
 }
@@ -157,9 +183,9 @@ const STATUS_COLUMNS: &[Column<Arc<Volume>>] = &[
     ("action.code", |_| Vec::new()),
     ("action.description", |_| Vec::new()),
     ("action.event-id", |_| Vec::new()),
-    ("event.description", |_| Vec::new()),
-    ("event.event-id", |_| Vec::new()),
-    ("event.event-type", |_| Vec::new()),
+    ("event.description", |volume| event(volume).map(|event| event.description).into_iter().collect()),
+    ("event.event-id", |volume| event(volume).map(|event| event.event_id).into_iter().collect()),
+    ("event.event-type", |volume| event(volume).map(|event| event.event_type.to_owned()).into_iter().collect()),
     ("event.not-after", |_| Vec::new()),
     ("event.not-before", |_| Vec::new()),
     ("volume-status.details-name", |volume| details(volume).iter().map(|detail| detail.name.to_owned()).collect()),
@@ -185,7 +211,7 @@ impl Operation for DescribeVolumeStatus {
             volume_id: volume.id.clone(),
             availability_zone: volume.zone.clone(),
             volume_status: Status { status: status(&volume), details: details(&volume) },
-            events_set: Vec::new(),
+            events_set: event(&volume).into_iter().collect(),
             actions_set: Vec::new(),
         };
         Ok(VolumeStatuses { volume_status_set: volumes.into_iter().map(item).collect(), next_token })

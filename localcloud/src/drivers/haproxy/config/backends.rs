@@ -60,7 +60,13 @@ impl<'a> Backend<'a> {
         text.section(format!("backend {}", self.name(balancer)));
         text.line(format!("mode {}", if is_http { "http" } else { "tcp" }));
         text.line(format!("balance {}", if is_http { "leastconn" } else { "roundrobin" }));
-        text.line(format!("timeout server {}s", balancer.idle_timeout_secs.max(1)));
+        for timeout in ["server", "queue"] {
+            text.line(format!("timeout {timeout} {}s", balancer.idle_timeout_secs.max(1)));
+        }
+        // A server's `maxqueue` counts those only that must go to it; all others wait for whichever is free first.
+        for line in requests::refusal_lines(is_http, LONGEST_QUEUE) {
+            text.line(line);
+        }
         if is_http {
             // As from a classic ELB: a bare status when no instance is in service.
             text.line("http-error status 503");

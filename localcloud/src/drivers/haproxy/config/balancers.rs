@@ -4,13 +4,14 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::{Ipv4Addr, SocketAddrV4},
+    sync::Arc,
 };
 
 use super::{
     Text,
     backends::{self, Backend},
     balancer_frontend,
-    certificates::Certificates,
+    certificates::{Certificates, Files},
     quoted,
 };
 use crate::drivers::{
@@ -28,32 +29,108 @@ const BALANCER: &str = "txn.elb_balancer";
 
 type Listener<'a> = (&'a Balancer, &'a BalancerListener);
 
-pub(super) fn render(
-    text: &mut Text,
-    settings: &HaproxySettings,
-    balancers: &[Balancer],
-    refused: &BTreeSet<Refused>,
-    certificates: &mut Certificates,
-) -> Vec<Server> {
-    let mut balancers: Vec<&Balancer> = balancers.iter().collect();
-    balancers.sort_by(|left, right| left.name.cmp(&right.name));
-    let mut by_port: BTreeMap<u16, Vec<Listener<'_>>> = BTreeMap::new();
-    for balancer in &balancers {
-        for listener in &balancer.listeners {
-            let address = SocketAddrV4::new(Ipv4Addr::LOCALHOST, listener.port);
-            if !is_refused(refused, address, Some(&balancer.name)) {
-                by_port.entry(listener.port).or_default().push((balancer, listener));
+/// What was rendered for the last configuration: of balancers each for itself, and of ports for those that have them.
+#[derive(Default)]
+pub(in crate::drivers::haproxy) struct Kept {
+    frontends: BTreeMap<u16, (Vec<(Arc<Balancer>, usize)>, String, Files)>,
+    backends: BTreeMap<String, (Arc<Balancer>, String, Vec<Server>)>,
+    /// How many of these were ever made.
+    pub(super) made: usize,
+}
+
+impl Kept {
+    /// Front ends and back ends of all balancers, with the servers that are checked and the files that are named.
+    pub(super) fn balancers(
+        &mut self,
+        text: &mut Text,
+        settings: &HaproxySettings,
+        balancers: &[Arc<Balancer>],
+        refused: &BTreeSet<Refused>,
+    ) -> (Vec<Server>, Files) {
+        let mut balancers: Vec<&Arc<Balancer>> = balancers.iter().collect();
+        balancers.sort_by(|left, right| left.name.cmp(&right.name));
+        let mut by_port: BTreeMap<u16, Vec<(Arc<Balancer>, usize)>> = BTreeMap::new();
+        for balancer in &balancers {
+            for (index, listener) in balancer.listeners.iter().enumerate() {
+                let address = SocketAddrV4::new(Ipv4Addr::LOCALHOST, listener.port);
+                if !is_refused(refused, address, Some(&balancer.name)) {
+                    by_port.entry(listener.port).or_default().push((Arc::clone(balancer), index));
+                }
             }
         }
+        let mut all_files = Files::new();
+        let mut frontends = BTreeMap::new();
+        for (port, listeners) in by_port {
+            let (listeners, part, files) = match self.frontends.remove(&port) {
+                Some((kept, part, files)) if are_same(&kept, &listeners) => (listeners, part, files),
+                _ => self.frontend(settings, port, listeners),
+            };
+            text.0.push_str(&part);
+            all_files.extend(files.iter().map(|(path, content)| (path.clone(), content.clone())));
+            frontends.insert(port, (listeners, part, files));
+        }
+        self.frontends = frontends;
+        let mut all_servers = Vec::new();
+        let mut backends = BTreeMap::new();
+        for balancer in balancers {
+            let (balancer, part, servers) = match self.backends.remove(&balancer.name) {
+                Some(kept) if is_same(&kept.0, balancer) => kept,
+                _ => self.backend(settings, balancer),
+            };
+            text.0.push_str(&part);
+            all_servers.extend_from_slice(&servers);
+            backends.insert(balancer.name.clone(), (balancer, part, servers));
+        }
+        self.backends = backends;
+        (all_servers, all_files)
     }
-    for (port, listeners) in by_port {
-        render_frontend(text, port, &listeners, certificates);
+
+    fn frontend(
+        &mut self,
+        settings: &HaproxySettings,
+        port: u16,
+        listeners: Vec<(Arc<Balancer>, usize)>,
+    ) -> (Vec<(Arc<Balancer>, usize)>, String, Files) {
+        self.made += 1;
+        let mut text = Text::default();
+        let mut certificates = Certificates::new(&settings.paths.certificates());
+        let all: Vec<Listener<'_>> =
+            listeners.iter().map(|(balancer, index)| (&**balancer, &balancer.listeners[*index])).collect();
+        render_frontend(&mut text, port, &all, &mut certificates);
+        (listeners, text.0, certificates.into_files())
     }
-    let mut servers = Vec::new();
-    for balancer in balancers {
-        backends::render(text, settings, balancer, &mut servers);
+
+    fn backend(
+        &mut self,
+        settings: &HaproxySettings,
+        balancer: &Arc<Balancer>,
+    ) -> (Arc<Balancer>, String, Vec<Server>) {
+        self.made += 1;
+        let (mut text, mut servers) = (Text::default(), Vec::new());
+        backends::render(&mut text, settings, balancer, &mut servers);
+        (Arc::clone(balancer), text.0, servers)
     }
-    servers
+}
+
+fn is_same(left: &Arc<Balancer>, right: &Arc<Balancer>) -> bool {
+    Arc::ptr_eq(left, right) || left == right
+}
+
+/// Whether a port's front end would be the same. What only back ends have in it does not count.
+fn are_same(left: &[(Arc<Balancer>, usize)], right: &[(Arc<Balancer>, usize)]) -> bool {
+    let same = |((left, left_index), (right, right_index)): (&(Arc<Balancer>, usize), &(Arc<Balancer>, usize))| {
+        left_index == right_index
+            && (Arc::ptr_eq(left, right)
+                || (&left.name, &left.dns_name, &left.listeners, left.idle_timeout_secs, left.malformed_requests)
+                    == (
+                        &right.name,
+                        &right.dns_name,
+                        &right.listeners,
+                        right.idle_timeout_secs,
+                        right.malformed_requests,
+                    ))
+    };
+    left.len() == right.len() && left.iter().zip(right).all(same)
 }
 
 fn render_frontend(text: &mut Text, port: u16, listeners: &[Listener<'_>], certificates: &mut Certificates) {

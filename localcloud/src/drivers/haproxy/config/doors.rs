@@ -96,13 +96,14 @@ fn render_service(text: &mut Text, name: &str, socket: &Path, content_type: &str
 pub(super) fn render_public_ports(
     text: &mut Text,
     settings: &HaproxySettings,
-    ports: &[PublicPort],
+    ports: &BTreeSet<PublicPort>,
     refused: &BTreeSet<Refused>,
 ) {
-    let mut ports: Vec<&PublicPort> = ports.iter().collect();
-    ports.sort();
-    ports.dedup_by_key(|port| (port.public_address, port.port));
+    let mut last = None;
     for port in ports {
+        if last.replace((port.public_address, port.port)) == Some((port.public_address, port.port)) {
+            continue;
+        }
         let address = SocketAddrV4::new(port.public_address, port.port);
         if is_refused(refused, address, None) {
             continue;

@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use super::*;
 use crate::{
     drivers::{
@@ -52,7 +54,11 @@ fn balancer(name: &str, listeners: &[(BalancerProtocol, u16, u16)]) -> Balancer 
 }
 
 fn rendered(plan: &ProxyPlan, namespace: Option<&str>) -> Rendered {
-    render(&settings(namespace), plan, Path::new("/state/servers"), &BTreeSet::new())
+    render(&settings(namespace), plan, Path::new("/state/servers"), &BTreeSet::new(), &mut Kept::default())
+}
+
+fn plan(balancers: Vec<Balancer>) -> ProxyPlan {
+    ProxyPlan { balancers: balancers.into_iter().map(Arc::new).collect(), ..ProxyPlan::default() }
 }
 
 /// The lines of a section, without indentation.
@@ -64,8 +70,7 @@ fn section<'a>(text: &'a str, title: &str) -> Vec<&'a str> {
 
 #[test]
 fn a_balancer_becomes_a_front_end_on_loopback_and_a_checked_back_end_in_the_namespace() {
-    let plan =
-        ProxyPlan { balancers: vec![balancer("web", &[(BalancerProtocol::Http, 8080, 80)])], public_ports: vec![] };
+    let plan = plan(vec![balancer("web", &[(BalancerProtocol::Http, 8080, 80)])]);
     let rendered = rendered(&plan, Some("lc"));
     let front = section(&rendered.text, "frontend elb:8080");
     let unlogged: Vec<&str> =
@@ -96,6 +101,7 @@ fn a_balancer_becomes_a_front_end_on_loopback_and_a_checked_back_end_in_the_name
             "mode http",
             "balance leastconn",
             "timeout server 60s",
+            "timeout queue 60s",
             "http-error status 503",
             "source 10.77.0.5",
             "server i-1 10.77.0.11:80 namespace lc weight 1 maxconn 1000 maxqueue 1024 track elb:web:checks/i-1",
@@ -124,7 +130,7 @@ fn a_balancer_becomes_a_front_end_on_loopback_and_a_checked_back_end_in_the_name
 #[test]
 fn health_is_checked_once_however_many_listeners_follow_it() {
     let listeners = [(BalancerProtocol::Http, 8080, 80), (BalancerProtocol::Tcp, 9000, 9001)];
-    let plan = ProxyPlan { balancers: vec![balancer("web", &listeners)], public_ports: vec![] };
+    let plan = plan(vec![balancer("web", &listeners)]);
     let rendered = rendered(&plan, None);
     for backend in ["elb:web:http:80", "elb:web:tcp:9001"] {
         let lines = section(&rendered.text, &format!("backend {backend}"));
@@ -138,7 +144,7 @@ fn a_policy_changes_the_back_end_and_never_where_health_is_known() {
     let mut sticky = balancer("web", &[(BalancerProtocol::Http, 8080, 80)]);
     sticky.listeners[0].stickiness = Some(Stickiness::Balancer { expires_secs: Some(60) });
     sticky.proxy_protocol_ports.insert(80);
-    let plan = ProxyPlan { balancers: vec![sticky], public_ports: vec![] };
+    let plan = plan(vec![sticky]);
     let rendered = rendered(&plan, None);
     let lines = section(&rendered.text, "backend elb:web:http:80:sticky-60");
     assert!(lines.contains(&"cookie AWSELB insert nocache maxlife 60s attr \"Max-Age=60\""), "{lines:?}");
@@ -153,8 +159,7 @@ fn a_policy_changes_the_back_end_and_never_where_health_is_known() {
 #[test]
 fn balancers_on_one_port_are_told_apart_by_host() {
     let listeners = [(BalancerProtocol::Http, 8080, 80)];
-    let plan =
-        ProxyPlan { balancers: vec![balancer("b", &listeners), balancer("a", &listeners)], public_ports: vec![] };
+    let plan = plan(vec![balancer("b", &listeners), balancer("a", &listeners)]);
     let text = rendered(&plan, None).text;
     let front = section(&text, "frontend elb:8080");
     assert!(
@@ -171,7 +176,7 @@ fn nothing_binds_anything_but_loopback_outside_the_namespace() {
     let port =
         PublicPort { public_address: [127, 77, 0, 11].into(), port: 22, private_address: [10, 77, 0, 11].into() };
     let plan =
-        ProxyPlan { balancers: vec![balancer("web", &[(BalancerProtocol::Http, 8080, 80)])], public_ports: vec![port] };
+        ProxyPlan { public_ports: [port].into(), ..plan(vec![balancer("web", &[(BalancerProtocol::Http, 8080, 80)])]) };
     let text = rendered(&plan, Some("lc")).text;
     let binds: Vec<&str> = text.lines().filter_map(|line| line.trim().strip_prefix("bind ")).collect();
     assert_eq!(
@@ -199,14 +204,34 @@ fn without_a_namespace_there_are_no_doors_for_instances() {
 #[test]
 fn equal_plans_give_equal_digests_whatever_their_order() {
     let listeners = [(BalancerProtocol::Http, 8080, 80)];
-    let plan = |names: [&str; 2]| ProxyPlan {
-        balancers: names.iter().map(|name| balancer(name, &listeners)).collect(),
-        public_ports: vec![],
-    };
-    let (left, right) = (rendered(&plan(["a", "b"]), None), rendered(&plan(["b", "a"]), None));
+    let of = |names: [&str; 2]| plan(names.iter().map(|name| balancer(name, &listeners)).collect());
+    let (left, right) = (rendered(&of(["a", "b"]), None), rendered(&of(["b", "a"]), None));
     assert_eq!(left, right);
     assert!(left.text.contains(&format!("description {}", left.digest)));
     assert_ne!(left.digest, rendered(&ProxyPlan::default(), None).digest);
+}
+
+#[test]
+fn only_what_has_changed_is_rendered_anew() {
+    let mut kept = Kept::default();
+    let mut render = |plan: &ProxyPlan| {
+        let before = kept.made;
+        let rendered = render(&settings(None), plan, Path::new("/state/servers"), &BTreeSet::new(), &mut kept);
+        assert_eq!(rendered, self::rendered(plan, None), "what is kept is what would be made");
+        kept.made - before
+    };
+    let mut many =
+        plan((0..50).map(|n| balancer(&format!("lb-{n:02}"), &[(BalancerProtocol::Http, 8000 + n, 80)])).collect());
+    assert_eq!(render(&many), 100, "a front end and the back ends of each");
+    assert_eq!(render(&many), 0);
+    let mut changed = Balancer::clone(&many.balancers[7]);
+    changed.backends.pop();
+    many.balancers[7] = Arc::new(changed);
+    assert_eq!(render(&many), 1, "an instance is the back ends' only");
+    many.balancers.remove(9);
+    assert_eq!(render(&many), 0);
+    many.balancers.push(Arc::new(balancer("lb-99", &[(BalancerProtocol::Http, 8007, 80)])));
+    assert_eq!(render(&many), 2, "its own, and the front end of the port that it shares");
 }
 
 #[test]
