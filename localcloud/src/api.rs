@@ -16,6 +16,8 @@ pub mod sts;
 
 /// Whether the caller may.
 pub mod authorization;
+/// What the services say of their parameters.
+pub mod constraints;
 /// Errors as the services word them.
 pub mod error;
 /// What an action is, and a service as a list of them.

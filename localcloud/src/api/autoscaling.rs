@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{error::ApiError, operation::Service};
+use super::{constraints::Constraints, error::ApiError, operation::Service};
 use crate::{model::auto_scaling::AutoScalingGroup, store::Transaction, wire::xml::Dialect};
 
 pub mod activities;
@@ -47,6 +47,7 @@ pub fn service() -> Service {
         "http://autoscaling.amazonaws.com/doc/2011-01-01/",
         None,
     )
+    .constrained(Constraints::parse(include_str!("constraints/autoscaling.txt"), false))
     .with::<launch_configurations::CreateLaunchConfiguration>()
     .with::<launch_configurations::DeleteLaunchConfiguration>()
     .with::<launch_configurations::DescribeLaunchConfigurations>()

@@ -1,6 +1,6 @@
 //! Amazon CloudWatch: metrics, and alarms that follow them.
 
-use super::{error::ApiError, operation::Service};
+use super::{constraints::Constraints, error::ApiError, operation::Service};
 use crate::{model::alarm::Alarm, store::Transaction, wire::xml::Dialect};
 
 pub mod alarm_metrics;
@@ -28,6 +28,7 @@ pub fn service() -> Service {
         "http://monitoring.amazonaws.com/doc/2010-08-01/",
         Some("GraniteServiceVersion20100801"),
     )
+    .constrained(Constraints::parse(include_str!("constraints/monitoring.txt"), false))
     .with::<put_metric_alarm::PutMetricAlarm>()
     .with::<put_composite_alarm::PutCompositeAlarm>()
     .with::<describe_alarms::DescribeAlarms>()

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::{error::ApiError, operation::Service};
+use super::{constraints::Constraints, error::ApiError, operation::Service};
 use crate::{model::load_balancer::LoadBalancer, store::Transaction, wire::xml::Dialect};
 
 pub mod attributes;
@@ -26,6 +26,7 @@ pub fn service() -> Service {
         "http://elasticloadbalancing.amazonaws.com/doc/2012-06-01/",
         None,
     )
+    .constrained(Constraints::parse(include_str!("constraints/elasticloadbalancing.txt"), false))
     .with::<create::CreateLoadBalancer>()
     .with::<create::DeleteLoadBalancer>()
     .with::<describe::DescribeLoadBalancers>()

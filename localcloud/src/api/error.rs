@@ -43,6 +43,11 @@ impl ApiError {
         Self::new("MissingParameter", format!("The request must contain the parameter {name}"))
     }
 
+    /// <https://docs.aws.amazon.com/IAM/latest/APIReference/CommonErrors.html>
+    pub fn missing_action() -> Self {
+        Self::new("MissingAction", "The request is missing the parameter Action.")
+    }
+
     pub fn invalid_action(action: &str) -> Self {
         Self::new("InvalidAction", format!("The action {action} is not valid for this web service."))
     }

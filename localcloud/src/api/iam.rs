@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use self::holder::Holder as _;
-use super::{error::ApiError, operation::Service, page::page};
+use super::{constraints::Constraints, error::ApiError, operation::Service, page::page};
 use crate::{
     model::identity::{InstanceProfile, Role},
     store::Transaction,
@@ -41,6 +41,7 @@ pub mod role_credentials;
 #[must_use]
 pub fn service() -> Service {
     Service::new("iam", &["euare", "iam"], Dialect::Query, "https://iam.amazonaws.com/doc/2010-05-08/", None)
+        .constrained(Constraints::parse(include_str!("constraints/iam.txt"), true))
         .with::<users::CreateUser>()
         .with::<users::GetUser>()
         .with::<users::ListUsers>()

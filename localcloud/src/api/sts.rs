@@ -10,6 +10,7 @@ pub mod user_sessions;
 use serde::{Deserialize, Serialize};
 
 use super::{
+    constraints::Constraints,
     error::ApiError,
     operation::{Caller, Operation, Service},
 };
@@ -18,6 +19,7 @@ use crate::{model::identity::Credential, store::Transaction, wire::xml::Dialect}
 #[must_use]
 pub fn service() -> Service {
     Service::new("sts", &["tokens", "sts"], Dialect::Query, "https://sts.amazonaws.com/doc/2011-06-15/", None)
+        .constrained(Constraints::parse(include_str!("constraints/sts.txt"), false))
         .with::<GetCallerIdentity>()
         .with::<GetAccessKeyInfo>()
         .with::<assume_role::AssumeRole>()

@@ -18,7 +18,7 @@ use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 
 use self::{
     answer::{Codec, encode, encode_error, no_service, respond},
-    refusal::{in_query_words, in_words_of, injected, not_serialised, refusal},
+    refusal::{in_query_words, injected, not_serialised, refusal},
 };
 use super::{
     cbor, compression, json,
@@ -258,19 +258,16 @@ impl Front {
         };
         let refused = |error: &ApiError| Box::new(encode_error(service, codec, error, &request.request_id));
         let credential = self.authenticate(&request, service).map_err(|error| refused(&error))?;
-        let content = request.content().map_err(|error| refused(&in_words_of(service, error)))?;
+        let unreadable = |error| service.words_of("", error);
+        let content = request.content().map_err(|error| refused(&unreadable(error)))?;
         let decoded = match codec {
-            Codec::Query => {
-                request.parameters(&content).and_then(decode_query).map_err(|error| in_words_of(service, error))
-            }
+            Codec::Query => request.parameters(&content).and_then(decode_query).map_err(unreadable),
             Codec::Json => json::to_node(&content).map_err(|error| not_serialised(&error)),
             Codec::Cbor => cbor::to_node(&content).map_err(|error| not_serialised(&error)),
         };
         let (action, input) = match (decoded, action) {
             (Ok(input), Some(action)) => (action.to_owned(), input),
-            (Ok(mut input), None) => {
-                (take_action(&mut input).map_err(|error| refused(&in_words_of(service, error)))?, input)
-            }
+            (Ok(mut input), None) => (take_action(&mut input).map_err(|error| refused(&error))?, input),
             (Err(error), _) => return Err(refused(&error)),
         };
         let verdict = self.faults.meet(service.signing_name, &action, &request.request_id);
@@ -306,11 +303,11 @@ impl Front {
 
     fn carry_out(&self, service: &Service, call: Call) -> Result<Node, ApiError> {
         let (name, action, verdict) = (service.signing_name, call.action.as_str(), &call.verdict);
-        let words = |error| in_query_words(service, error);
-        let input = self.behaviour.take(name, action, call.input).map_err(words)?;
+        let taken = self.behaviour.take(name, action, call.input);
+        let input = taken.map_err(|error| in_query_words(service, error))?;
         self.faults.check_sight(name, action, &input)?;
         let kept = if Faults::keeps_input(verdict) { input.clone() } else { Node::Null };
-        let mut output = self.run(service, action, input, &call.credential, &call.connection).map_err(words)?;
+        let mut output = self.run(service, action, input, &call.credential, &call.connection)?;
         if let Some(publish) = &self.publish
             && changes_identities(service, action)
         {
@@ -458,7 +455,7 @@ fn decode_query(parameters: Vec<(String, String)>) -> Result<Node, DecodeError> 
     query::to_node(parameters.into_iter().filter(|(name, _)| !PROTOCOL.contains(&name.as_str())))
 }
 
-fn take_action(input: &mut Node) -> Result<String, DecodeError> {
+fn take_action(input: &mut Node) -> Result<String, ApiError> {
     if let Node::Map(entries) = input
         && let Some(at) = entries.iter().position(|(name, _)| name == "Action")
         && let (_, Node::Text(action)) = entries.remove(at)
@@ -466,5 +463,5 @@ fn take_action(input: &mut Node) -> Result<String, DecodeError> {
     {
         return Ok(action);
     }
-    Err(DecodeError::Missing("Action".to_owned()))
+    Err(ApiError::missing_action())
 }

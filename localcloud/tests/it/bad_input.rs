@@ -1,5 +1,10 @@
 //! Requests that no client sends by accident: each is refused with the right code, soon, and the cloud serves on.
 
+/// Every operation, by the service models of boto3.
+mod operations;
+/// What AWS was seen to answer.
+mod recorded;
+
 use std::time::{Duration, Instant};
 
 use localcloud::wire::listener;
@@ -55,7 +60,7 @@ async fn large_deep_and_repeated_parameters_are_refused() {
         assert_eq!(refused(&cloud, &form(twice.into())).await, invalid("InvalidParameterValue"), "{twice}");
     }
     assert_eq!(refused(&cloud, &form(b"Action=\xff\xfe".to_vec())).await, invalid("InvalidParameterValue"));
-    assert_eq!(refused(&cloud, &form(b"Action=".to_vec())).await, invalid("MissingParameter"));
+    assert_eq!(refused(&cloud, &form(b"Action=".to_vec())).await, invalid("MissingAction"));
     assert_eq!(cloud.answered("ec2", "DescribeRegions", &[]).await.status, 200);
 }
 

@@ -155,7 +155,7 @@ async fn stickiness_and_the_proxy_protocol_reach_the_proxy() {
         .unwrap();
 
     let described = call("DescribeLoadBalancers", &[]).unwrap_err();
-    assert_eq!(described, "UnknownParameter");
+    assert_eq!(described, "ValidationError");
     let described = world.call(ELB, "DescribeLoadBalancers", &[]).unwrap();
     let field = |path: &str| described.text(&format!("LoadBalancerDescriptions.0.{path}"));
     assert_eq!(field("Policies.LBCookieStickinessPolicies.0.CookieExpirationPeriod"), "60");

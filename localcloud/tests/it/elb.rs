@@ -85,7 +85,7 @@ fn what_cannot_be_served_is_refused() {
     assert_eq!(refused(&[("SecurityGroups.member.1", "sg-1")]), "InvalidSecurityGroup");
     assert_eq!(refused(&[("Scheme", "hidden")]), "InvalidScheme");
     assert_eq!(refused(&[("LoadBalancerName", "-web")]), "ValidationError");
-    assert_eq!(refused(&[("Colour", "red")]), "UnknownParameter");
+    assert_eq!(refused(&[("Colour", "red")]), "ValidationError");
     let name = ("LoadBalancerName", "web");
     assert_eq!(world.refused(ELB, "DescribeInstanceHealth", &[name]), "LoadBalancerNotFound");
     call(&world, "CreateLoadBalancer", &create("web", "8080", &[])).unwrap();

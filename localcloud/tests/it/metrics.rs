@@ -156,7 +156,7 @@ fn a_datum_that_cannot_be_is_refused_in_cloudwatchs_words() {
         ),
         (
             vec![("Value", "1"), ("Values.member.1", "1")],
-            "InvalidParameterValue: The parameters MetricData.member.1.Value and MetricData.member.1.Values are mutually exclusive and you have specified both.",
+            "InvalidParameterCombination: The parameters MetricData.member.1.Value and MetricData.member.1.Values are mutually exclusive and you have specified both.",
         ),
         (
             vec![("Values.member.1", "1"), ("Counts.member.1", "1"), ("Counts.member.2", "1")],
@@ -170,14 +170,14 @@ fn a_datum_that_cannot_be_is_refused_in_cloudwatchs_words() {
             vec![("Value", "1e200")],
             "InvalidParameterValue: The value 1e200 for parameter MetricData.member.1.Value is invalid.",
         ),
-        (vec![("Value", "NaN")], "InvalidParameterValue: MetricData: Value: `NaN` is not a number"),
+        (vec![("Value", "NaN")], "MalformedInput: MetricData: Value: `NaN` is not a number"),
         (
             vec![("Value", "1"), ("Timestamp", &late)],
             "InvalidParameterValue: The parameter MetricData.member.1.Timestamp must specify a time no more than two hours in the future.",
         ),
         (
             vec![("Value", "1"), ("Timestamp", &early)],
-            "InvalidParameterValue: The parameter MetricData.member.1.Timestamp must specify a time no more than two weeks in the past.",
+            "InvalidParameterValue: The parameter MetricData.member.1.Timestamp must specify a time within the past two weeks.",
         ),
         (
             vec![("Value", "1"), ("StorageResolution", "5")],
@@ -191,10 +191,7 @@ fn a_datum_that_cannot_be_is_refused_in_cloudwatchs_words() {
             vec![("Value", "1"), ("Dimensions.member.1.Name", "é"), ("Dimensions.member.1.Value", "x")],
             "InvalidParameterValue: The value é for parameter MetricData.member.1.Dimensions.member.1.Name contains non-ASCII characters.",
         ),
-        (
-            vec![("Value", "1"), ("Colour", "red")],
-            "UnknownParameter: The parameter MetricData.Colour is not recognized",
-        ),
+        (vec![("Value", "1"), ("Colour", "red")], "ValidationError: The parameter MetricData.Colour is not recognized"),
     ] {
         let named: Vec<(String, &str)> =
             changes.iter().map(|(name, value)| (format!("MetricData.member.1.{name}"), *value)).collect();
@@ -220,7 +217,7 @@ fn statistics_that_cannot_be_are_refused_in_cloudwatchs_words() {
     for (changes, said) in [
         (
             vec![("StartTime", week_ago.as_str())],
-            "InvalidParameterCombination: You have requested up to 10,090 datapoints, which exceeds the limit of 1,440. You may reduce the datapoints requested by increasing Period, or decreasing the time range.",
+            "InvalidParameterCombination: You have requested up to 10090 datapoints, which exceeds the limit of 1440. You may reduce the datapoints requested by increasing Period, or decreasing the time range.",
         ),
         (vec![("EndTime", &start)], "InvalidParameterValue: The parameter StartTime must not equal parameter EndTime."),
         (
@@ -247,7 +244,7 @@ fn statistics_that_cannot_be_are_refused_in_cloudwatchs_words() {
             vec![("Statistics.member.1", ""), ("ExtendedStatistics.member.1", "p101")],
             "InvalidParameterValue: The value p101 for parameter ExtendedStatistics.member.1 is not supported.",
         ),
-        (vec![("MetricName", "")], "MissingParameter: The request must contain the parameter MetricName"),
+        (vec![("MetricName", "")], "MissingParameter: The parameter MetricName is required."),
     ] {
         assert_eq!(call(&world, "GetMetricStatistics", &statistics(&changes)).unwrap_err(), said, "{changes:?}");
     }

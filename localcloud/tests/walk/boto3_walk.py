@@ -338,4 +338,5 @@ def main():
     print("walked")
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -7,8 +7,8 @@ use super::put_metric_alarm::{Dimension, UNITS};
 use crate::{api::error::ApiError, metrics::Metric, model::time::Timestamp};
 
 const MOST_DIMENSIONS: usize = 30;
-const LONGEST_NAME: usize = 255;
-const LONGEST_VALUE: usize = 1024;
+pub(super) const LONGEST_NAME: usize = 255;
+pub(super) const LONGEST_VALUE: usize = 1024;
 const DAY_SECS: i64 = 86_400;
 
 /// A metric, as it is named in requests and answers.
@@ -47,16 +47,23 @@ impl NamedMetric {
 
 /// All that is wrong with a request.
 #[derive(Default)]
-pub(super) struct Wrong(Vec<String>);
+pub(super) struct Wrong {
+    missing: Vec<String>,
+    others: Vec<String>,
+}
 
 impl Wrong {
     pub(super) fn say(&mut self, sentence: String) {
-        self.0.push(sentence);
+        self.others.push(sentence);
+    }
+
+    pub(super) fn say_missing(&mut self, parameter: &str) {
+        self.missing.push(format!("The parameter {parameter} is required."));
     }
 
     pub(super) fn check_text(&mut self, parameter: &str, text: &str, longest: usize) {
         if text.trim().is_empty() {
-            self.say(format!("The parameter {parameter} is required."));
+            self.say_missing(parameter);
         } else if text.chars().count() > longest {
             self.say(format!("The parameter {parameter} must be shorter than {} characters.", longest + 1));
         } else if !text.is_ascii() {
@@ -111,10 +118,25 @@ impl Wrong {
         }
     }
 
+    /// As the actions on metrics say it: what is missing has a code of its own, and is said first.
+    ///
     /// # Errors
     /// When something is wrong.
-    pub(super) fn refuse(self, code: &str) -> Result<(), ApiError> {
-        if self.0.is_empty() { Ok(()) } else { Err(ApiError::new(code, self.0.join("\n"))) }
+    pub(super) fn refuse(self) -> Result<(), ApiError> {
+        match (self.missing.is_empty(), self.others.is_empty()) {
+            (true, true) => Ok(()),
+            (false, _) => Err(ApiError::new("MissingParameter", self.missing.join("\n"))),
+            (true, false) => Err(ApiError::invalid_parameter_value(self.others.join("\n"))),
+        }
+    }
+
+    /// As GetMetricData says it, and PutMetricAlarm of what it has in common with it.
+    ///
+    /// # Errors
+    /// When something is wrong.
+    pub(super) fn refuse_as_invalid(self) -> Result<(), ApiError> {
+        let all: Vec<String> = self.missing.into_iter().chain(self.others).collect();
+        if all.is_empty() { Ok(()) } else { Err(ApiError::validation(all.join("\n"))) }
     }
 }
 

@@ -91,9 +91,9 @@ impl Operation for SetAlarmState {
                 return Err(ApiError::new("InvalidFormat", "StateReasonData was not valid JSON"));
             }
         }
-        let old = tx
-            .get::<Alarm>(&self.alarm_name)
-            .ok_or_else(|| ApiError::new("ResourceNotFound", "Unknown").status(404))?;
+        let old = tx.get::<Alarm>(&self.alarm_name).ok_or_else(|| {
+            ApiError::new("ResourceNotFound", format!("There is no alarm {}", self.alarm_name)).status(404)
+        })?;
         let now = Timestamp::now();
         let mut alarm = Alarm::clone(&old);
         if alarm.state == self.state_value {

@@ -67,7 +67,7 @@ impl Operation for GetMetricData {
         if !(1..=MOST_DATAPOINTS).contains(&most) {
             wrong.say(format!("The value {most} for parameter MaxDatapoints is not between 1 and {MOST_DATAPOINTS}."));
         }
-        wrong.refuse("ValidationError")?;
+        wrong.refuse_as_invalid()?;
         let queries = metric_query::queries("MetricDataQueries", self.metric_data_queries, &caller.account_id)?;
         if !queries.iter().any(|query| query.return_data) {
             return Err(ApiError::validation(

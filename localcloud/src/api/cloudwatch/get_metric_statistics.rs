@@ -76,7 +76,7 @@ impl Operation for GetMetricStatistics {
         } else if start > end {
             wrong.say("The parameter StartTime must be less than the parameter EndTime.".to_owned());
         }
-        wrong.refuse("InvalidParameterValue")?;
+        wrong.refuse()?;
         check_number((start, end), self.period)?;
         let start = rounded_start(start, self.period, Timestamp::now());
         let metric = name.metric();
@@ -126,24 +126,9 @@ fn check_number((start, end): (Timestamp, Timestamp), period_secs: u32) -> Resul
     Err(ApiError::new(
         "InvalidParameterCombination",
         format!(
-            "You have requested up to {} datapoints, which exceeds the limit of {}. You may reduce the datapoints requested by increasing Period, or decreasing the time range.",
-            grouped(number),
-            grouped(MOST_DATAPOINTS)
+            "You have requested up to {number} datapoints, which exceeds the limit of {MOST_DATAPOINTS}. You may reduce the datapoints requested by increasing Period, or decreasing the time range."
         ),
     ))
-}
-
-/// `2,880`
-fn grouped(number: i64) -> String {
-    let digits = number.to_string();
-    let mut grouped = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            grouped.push(',');
-        }
-        grouped.push(digit);
-    }
-    grouped
 }
 
 fn describe(point: &metrics::Datapoint, unit: &str, asked: &[String], extended: &[(String, Statistic)]) -> Datapoint {
@@ -161,15 +146,5 @@ fn describe(point: &metrics::Datapoint, unit: &str, asked: &[String], extended: 
         maximum: plain("Maximum"),
         unit: unit.to_owned(),
         extended_statistics: (!extended.is_empty()).then(|| Dictionary(values.collect())),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn numbers_are_written_in_groups_of_three() {
-        assert_eq!([1, 999, 1440, 1_234_567].map(grouped), ["1", "999", "1,440", "1,234,567"]);
     }
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::asked::{NamedMetric, Wrong};
+use super::asked::{LONGEST_NAME, LONGEST_VALUE, NamedMetric, Wrong};
 use crate::{
     api::{
         error::ApiError,
@@ -56,11 +56,25 @@ impl Operation for ListMetrics {
 
     fn run(self, _tx: &mut Transaction<'_>, caller: &Caller<'_>) -> Result<Self::Output, ApiError> {
         let mut wrong = Wrong::default();
+        for (parameter, text) in
+            [("Namespace", &self.namespace), ("MetricName", &self.metric_name), ("OwningAccount", &self.owning_account)]
+        {
+            if let Some(text) = text {
+                wrong.check_text(parameter, text, LONGEST_NAME);
+            }
+        }
         wrong.check_size("Dimensions", self.dimensions.len(), MOST_FILTERS);
+        for (index, filter) in self.dimensions.iter().enumerate() {
+            let place = format!("Dimensions.member.{}", index + 1);
+            wrong.check_text(&format!("{place}.Name"), &filter.name, LONGEST_NAME);
+            if let Some(value) = &filter.value {
+                wrong.check_text(&format!("{place}.Value"), value, LONGEST_VALUE);
+            }
+        }
         if let Some(word) = &self.recently_active {
             wrong.check_one_of("RecentlyActive", word, &["PT3H"]);
         }
-        wrong.refuse("InvalidParameterValue")?;
+        wrong.refuse()?;
         let age = if self.recently_active.is_some() { RECENTLY_SECS } else { TWO_WEEKS_SECS };
         // There are no linked accounts: all that there is, is the caller's own.
         let others = self.owning_account.as_ref().is_some_and(|account| *account != caller.account_id);

@@ -45,7 +45,7 @@ pub struct MetricStat {
 pub fn queries(parameter: &str, asked: Vec<MetricDataQuery>, account_id: &str) -> Result<Vec<Query>, ApiError> {
     let mut wrong = Wrong::default();
     if asked.is_empty() {
-        wrong.say(format!("The parameter {parameter} is required."));
+        wrong.say_missing(parameter);
     }
     wrong.check_size(parameter, asked.len(), MOST_QUERIES);
     let ids: BTreeSet<&str> = asked.iter().map(|query| query.id.as_str()).collect();
@@ -56,7 +56,7 @@ pub fn queries(parameter: &str, asked: Vec<MetricDataQuery>, account_id: &str) -
     for (index, query) in asked.iter().enumerate() {
         sources.push(query.source(&format!("{parameter}.member.{}", index + 1), account_id, &mut wrong));
     }
-    wrong.refuse("ValidationError")?;
+    wrong.refuse_as_invalid()?;
     let labels = default_labels(&asked);
     let whole = asked.into_iter().zip(sources).zip(labels).filter_map(|((query, source), label)| {
         Some(Query {
@@ -106,7 +106,7 @@ impl MetricDataQuery {
                 Some(Source::Expression { text: text.clone(), period_secs: self.period })
             }
             (None, None) => {
-                wrong.say(format!("The parameter {path}.MetricStat is required."));
+                wrong.say_missing(&format!("{path}.MetricStat"));
                 None
             }
             (Some(_), Some(_)) => {

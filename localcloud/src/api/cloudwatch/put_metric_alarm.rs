@@ -12,6 +12,7 @@ use super::{
 };
 use crate::{
     api::{
+        constraints,
         error::ApiError,
         operation::{Caller, Done, Operation},
     },
@@ -144,7 +145,7 @@ impl Operation for PutMetricAlarm {
             return Err(ApiError::validation(format!("A composite alarm has the name {} already", self.alarm_name)));
         }
         let period_secs = self.period_of(&metrics);
-        let required = |name: &str| ApiError::missing_parameter(name);
+        let required = |name: &str| constraints::missing(name);
         let alarm = Alarm {
             description: self.alarm_description,
             actions_enabled: self.actions_enabled.unwrap_or(true),
@@ -215,8 +216,7 @@ impl PutMetricAlarm {
         } else {
             self.check_math()?
         }
-        let operator =
-            self.comparison_operator.as_deref().ok_or_else(|| ApiError::missing_parameter("ComparisonOperator"))?;
+        let operator = self.comparison_operator.as_deref().ok_or_else(|| constraints::missing("ComparisonOperator"))?;
         if ANOMALY_COMPARISONS.contains(&operator) {
             return Err(anomaly_detection());
         }
@@ -254,7 +254,9 @@ impl PutMetricAlarm {
             return Err(anomaly_detection());
         }
         if self.evaluation_criteria.is_some() || self.evaluation_interval.is_some() {
-            return Err(ApiError::unsupported("Alarms on PromQL queries are not supported by this cloud."));
+            return Err(ApiError::unsupported(
+                "EvaluationCriteria, EvaluationInterval: alarms on PromQL queries are not supported by this cloud.",
+            ));
         }
         if self.action_configuration.is_some() {
             return Err(ApiError::unsupported(
@@ -270,9 +272,8 @@ impl PutMetricAlarm {
     }
 
     fn check_metric(&self) -> Result<(), ApiError> {
-        let (Some(metric_name), Some(namespace)) = (&self.metric_name, &self.namespace) else {
-            return Err(ApiError::validation("Either MetricName and Namespace or Metrics must be specified"));
-        };
+        let metric_name = self.metric_name.as_ref().ok_or_else(|| must_not_be_null("MetricName"))?;
+        let namespace = self.namespace.as_ref().ok_or_else(|| must_not_be_null("Namespace"))?;
         check_length("MetricName", metric_name, 255)?;
         check_length("Namespace", namespace, 255)?;
         match (&self.statistic, &self.extended_statistic) {
@@ -283,26 +284,26 @@ impl PutMetricAlarm {
         if let Some(unit) = &self.unit {
             check_one_of("unit", unit, UNITS)?;
         }
-        check_period(
-            self.period.ok_or_else(|| ApiError::validation("Period and EvaluationPeriods must be specified"))?,
-        )?;
+        check_period(self.period.ok_or_else(|| must_not_be_null("Period"))?)?;
         check_dimensions(&self.dimensions)
     }
 
     fn check_math(&self) -> Result<(), ApiError> {
-        let has_metric = self.metric_name.is_some()
-            || self.namespace.is_some()
-            || !self.dimensions.is_empty()
-            || self.period.is_some()
-            || self.unit.is_some()
-            || self.statistic.is_some()
-            || self.extended_statistic.is_some();
-        if has_metric {
-            return Err(ApiError::validation(
-                "Metrics cannot be specified together with MetricName, Namespace, Dimensions, Period, Unit, Statistic or ExtendedStatistic",
-            ));
+        let of_one_metric = [
+            ("MetricName", self.metric_name.is_some()),
+            ("Namespace", self.namespace.is_some()),
+            ("Dimensions", !self.dimensions.is_empty()),
+            ("Period", self.period.is_some()),
+            ("Unit", self.unit.is_some()),
+            ("Statistic", self.statistic.is_some()),
+            ("ExtendedStatistic", self.extended_statistic.is_some()),
+        ];
+        match of_one_metric.iter().find(|(_, is_set)| *is_set) {
+            Some((name, _)) => {
+                Err(ApiError::validation(format!("{name} should not be set if list of Metrics is set.")))
+            }
+            None => Ok(()),
         }
-        Ok(())
     }
 
     fn check_periods(&self, period: u32) -> Result<(), ApiError> {
@@ -325,6 +326,11 @@ impl PutMetricAlarm {
             _ => Ok(()),
         }
     }
+}
+
+/// <https://github.com/aws-cloudformation/cfn-lint/pull/771>
+fn must_not_be_null(name: &str) -> ApiError {
+    ApiError::validation(format!("{name} must not be null"))
 }
 
 fn anomaly_detection() -> ApiError {

@@ -67,7 +67,7 @@ impl Operation for PutMetricData {
             wrong.say("The value AWS/ for parameter Namespace is invalid.".to_owned());
         }
         if self.metric_data.is_empty() {
-            wrong.say("The parameter MetricData is required.".to_owned());
+            wrong.say_missing("MetricData");
         }
         wrong.check_size("MetricData", self.metric_data.len(), MOST_DATA);
         let mut samples = Vec::with_capacity(self.metric_data.len());
@@ -76,7 +76,7 @@ impl Operation for PutMetricData {
             datum.check(&path, now, &mut wrong)?;
             samples.push(datum.into_sample(&self.namespace, now));
         }
-        wrong.refuse("InvalidParameterValue")?;
+        wrong.refuse()?;
         caller.metrics.record(samples);
         Ok(Done {})
     }
@@ -114,9 +114,7 @@ impl Datum {
                     "The parameter {path}.Timestamp must specify a time no more than two hours in the future."
                 ));
             } else if time < now.plus_secs(-OLDEST_SECS) {
-                wrong.say(format!(
-                    "The parameter {path}.Timestamp must specify a time no more than two weeks in the past."
-                ));
+                wrong.say(format!("The parameter {path}.Timestamp must specify a time within the past two weeks."));
             }
         }
         Ok(())
@@ -130,7 +128,7 @@ impl Datum {
             )
         };
         match (self.value.is_some(), !self.values.is_empty(), self.statistic_values.is_some()) {
-            (true, true, _) => Err(ApiError::invalid_parameter_value(exclusive("Value", "Values"))),
+            (true, true, _) => Err(ApiError::new("InvalidParameterCombination", exclusive("Value", "Values"))),
             (true, _, true) => Err(ApiError::new("InvalidParameterCombination", exclusive("Value", "StatisticValues"))),
             (_, true, true) => {
                 Err(ApiError::new("InvalidParameterCombination", exclusive("Values", "StatisticValues")))

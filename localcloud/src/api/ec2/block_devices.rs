@@ -162,7 +162,7 @@ pub(super) fn size_of(
 ) -> Result<u32, ApiError> {
     let snapshot = snapshot_id.map(|id| usable(tx, id)).transpose()?;
     let Some(size) = asked.or_else(|| snapshot.as_ref().map(|snapshot| snapshot.size_gib)) else {
-        return Err(ApiError::new("MissingParameter", "The request must contain the parameter size or snapshotId"));
+        return Err(ApiError::new("MissingParameter", "The request must contain the parameter size/snapshot"));
     };
     volumes::check_size(size)?;
     match snapshot {

@@ -21,7 +21,10 @@ pub(super) fn check_form(code: &str, id: &str, prefixes: &[&str]) -> Result<(), 
     let digits = prefixes.iter().find_map(|prefix| id.strip_prefix(prefix));
     match digits {
         Some(digits) if matches!(digits.len(), 8 | 17) && digits.bytes().all(|byte| byte.is_ascii_hexdigit()) => Ok(()),
-        _ => Err(ApiError::new(format!("{code}.Malformed"), format!("Invalid id: \"{id}\""))),
+        _ => {
+            let form = prefixes.first().map(|prefix| format!(" (expecting \"{prefix}...\")")).unwrap_or_default();
+            Err(ApiError::new(format!("{code}.Malformed"), format!("Invalid id: \"{id}\"{form}")))
+        }
     }
 }
 
@@ -70,6 +73,24 @@ pub(super) fn snapshot(tx: &mut Transaction<'_>, id: &str) -> Result<Arc<Snapsho
     check_form("InvalidSnapshotID", id, &["snap-"])?;
     let found = tx.get::<Snapshot>(id).filter(|snapshot| snapshot.state != SnapshotState::Deleting);
     found.ok_or_else(|| not_found("InvalidSnapshot", "snapshot", id))
+}
+
+/// Refuses when one of these images does not exist.
+pub(super) fn images(tx: &mut Transaction<'_>, ids: &[String]) -> Result<(), ApiError> {
+    let mut missing = Vec::new();
+    for id in ids {
+        match image(tx, id) {
+            Ok(_) => {}
+            Err(error) if error.code == "InvalidAMIID.NotFound" => missing.push(id.as_str()),
+            Err(error) => return Err(error),
+        }
+    }
+    let words = match missing.len() {
+        0 => return Ok(()),
+        1 => format!("The image id '[{}]' does not exist", missing[0]),
+        _ => format!("The image ids '[{}]' do not exist", missing.join(", ")),
+    };
+    Err(ApiError::new("InvalidAMIID.NotFound", words))
 }
 
 /// The image of this id, whatever its state.

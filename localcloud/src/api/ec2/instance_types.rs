@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     dry_run,
     filters::{self, Column, Filter},
-    pagination,
+    images, launch, pagination,
 };
 use crate::{
     api::{
@@ -30,13 +30,37 @@ pub struct DescribeInstanceTypes {
     next_token: Option<String>,
     #[serde(default)]
     dry_run: Option<bool>,
+    /// Eucalyptus' own, which is older than AWS's action of this name, and so is the form of what it asks for.
+    #[serde(default)]
+    availability: Option<bool>,
 }
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct InstanceTypes {
     instance_type_set: Vec<TypeItem>,
+    instance_type_details: Option<Vec<TypeDetails>>,
     next_token: Option<String>,
+}
+
+/// As `euca-describe-instance-types` of euca2ools reads it.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct TypeDetails {
+    name: &'static str,
+    cpu: u32,
+    disk: u32,
+    memory: u64,
+    network_interfaces: u32,
+    availability: Option<[ZoneCapacity; 1]>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ZoneCapacity {
+    zone_name: String,
+    max: usize,
+    available: usize,
 }
 
 #[derive(Debug, Serialize)]
@@ -132,7 +156,7 @@ impl Operation for DescribeInstanceTypes {
     const ACTION: &'static str = "DescribeInstanceTypes";
     type Output = InstanceTypes;
 
-    fn run(self, _: &mut Transaction<'_>, _: &Caller<'_>) -> Result<InstanceTypes, ApiError> {
+    fn run(self, tx: &mut Transaction<'_>, caller: &Caller<'_>) -> Result<InstanceTypes, ApiError> {
         dry_run::check(self.dry_run)?;
         let unknown: Vec<&str> =
             self.instance_types.iter().map(String::as_str).filter(|name| instance_type::find(name).is_none()).collect();
@@ -149,7 +173,25 @@ impl Operation for DescribeInstanceTypes {
         let kinds = filters::retain(&self.filters, COLUMNS, None, kinds)?;
         let (kinds, next_token) =
             pagination::page(kinds, |kind| kind.name.to_owned(), self.max_results, self.next_token.as_deref())?;
-        Ok(InstanceTypes { instance_type_set: kinds.into_iter().map(TypeItem::from).collect(), next_token })
+        let instance_type_details = self.availability.map(|with_capacity| {
+            let available = launch::room(tx, caller.site);
+            let capacity = || ZoneCapacity {
+                zone_name: caller.site.zone.clone(),
+                max: caller.site.instance_limit as usize,
+                available,
+            };
+            let details = |kind: &InstanceType| TypeDetails {
+                name: kind.name,
+                cpu: kind.vcpus,
+                disk: images::ROOT_SIZE_GIB,
+                memory: kind.memory_mib,
+                network_interfaces: 1,
+                availability: with_capacity.then(|| [capacity()]),
+            };
+            kinds.iter().map(details).collect()
+        });
+        let instance_type_set = kinds.into_iter().map(TypeItem::from).collect();
+        Ok(InstanceTypes { instance_type_set, instance_type_details, next_token })
     }
 }
 

@@ -97,7 +97,7 @@ pub fn version_number(template: &LaunchTemplate, version: Option<&str>) -> Resul
     let missing = |version: &str| {
         ApiError::new(
             "InvalidLaunchTemplateId.VersionNotFound",
-            format!("Could not find launch template version {version} of {}", template.id),
+            format!("Could not find the specified version {version} for the launch template with ID {}.", template.id),
         )
     };
     let number = match version.filter(|version| !version.is_empty()) {
@@ -178,7 +178,7 @@ impl Operation for CreateLaunchTemplate {
         if templates.iter().any(|template| template.name == name) {
             return Err(ApiError::new(
                 "InvalidLaunchTemplateName.AlreadyExistsException",
-                format!("Launch template name already in use: {name}"),
+                "Launch template name already in use.",
             ));
         }
         dry_run::check(self.dry_run)?;
@@ -266,7 +266,10 @@ impl Operation for DescribeLaunchTemplates {
             find(tx, Some(id), None)?;
         }
         for name in &self.launch_template_names {
-            find(tx, None, Some(name))?;
+            find(tx, None, Some(name)).map_err(|error| ApiError {
+                message: "At least one of the launch templates specified in the request does not exist.".to_owned(),
+                ..error
+            })?;
         }
         if !self.launch_template_ids.is_empty() || !self.launch_template_names.is_empty() {
             templates.retain(|template| {

@@ -212,6 +212,9 @@ impl Operation for UpdateGroup {
 #[serde(rename_all = "PascalCase", deny_unknown_fields)]
 pub struct DeleteGroup {
     group_name: String,
+    /// Eucalyptus' own (`euare-groupdel -R`): the group's policies go, and its users leave it.
+    #[serde(default)]
+    is_recursive: bool,
 }
 
 impl Operation for DeleteGroup {
@@ -220,14 +223,19 @@ impl Operation for DeleteGroup {
 
     fn run(self, tx: &mut Transaction<'_>, _caller: &Caller<'_>) -> Result<Done, ApiError> {
         let group = Group::find(tx, &self.group_name)?;
-        if tx.list::<User>().iter().any(|user| user.groups.contains(&group.name)) {
-            return Err(delete_conflict("Cannot delete entity, must remove users from group first."));
+        let members: Vec<_> = tx.list::<User>().into_iter().filter(|user| user.groups.contains(&group.name)).collect();
+        let conflict = [
+            (!members.is_empty(), "remove users from group"),
+            (!group.policies.inline.is_empty(), "delete policies"),
+            (!group.policies.attached.is_empty(), "detach all policies"),
+        ];
+        if let Some((_, what)) = conflict.iter().find(|(has, _)| *has && !self.is_recursive) {
+            return Err(delete_conflict(&format!("Cannot delete entity, must {what} first.")));
         }
-        if !group.policies.inline.is_empty() {
-            return Err(delete_conflict("Cannot delete entity, must delete policies first."));
-        }
-        if !group.policies.attached.is_empty() {
-            return Err(delete_conflict("Cannot delete entity, must detach all policies first."));
+        for member in members {
+            let mut member = User::clone(&member);
+            member.groups.retain(|name| *name != group.name);
+            tx.put(member);
         }
         tx.delete::<Group>(&self.group_name);
         Ok(Done {})

@@ -32,7 +32,7 @@ const MOST_CHARACTERS: usize = 6144;
 /// `NoSuchEntity`, or `ValidationError` for what is no policy's ARN.
 pub fn find_policy(tx: &mut Transaction<'_>, arn: &str) -> Result<Arc<ManagedPolicy>, ApiError> {
     if !arn.starts_with("arn:aws:iam::") {
-        return Err(ApiError::validation(format!("ARN {arn} is not valid.")));
+        return Err(ApiError::validation("Invalid ARN:  Could not be parsed!"));
     }
     if let Some(policy) = aws_managed::find(arn) {
         return Ok(policy);

@@ -23,7 +23,7 @@ const MOST_TAGS: usize = 50;
 #[derive(Clone, Deserialize, Serialize)]
 #[serde(rename_all = "PascalCase", deny_unknown_fields)]
 pub struct Tag {
-    key: String,
+    pub key: String,
     value: String,
 }
 

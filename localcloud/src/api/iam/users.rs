@@ -224,6 +224,9 @@ impl Operation for UpdateUser {
 #[serde(rename_all = "PascalCase", deny_unknown_fields)]
 pub struct DeleteUser {
     user_name: String,
+    /// Eucalyptus' own (`euare-userdel -R`): what the user has goes as well.
+    #[serde(default)]
+    is_recursive: bool,
 }
 
 impl Operation for DeleteUser {
@@ -232,19 +235,16 @@ impl Operation for DeleteUser {
 
     fn run(self, tx: &mut Transaction<'_>, _caller: &Caller<'_>) -> Result<Done, ApiError> {
         let user = User::find(tx, &self.user_name)?;
-        if !access_keys::of(tx, Some(&self.user_name)).is_empty() {
-            return Err(delete_conflict("Cannot delete entity, must delete access keys first."));
+        let conflict = [
+            (!access_keys::of(tx, Some(&self.user_name)).is_empty(), "delete access keys"),
+            (!user.policies.inline.is_empty(), "delete policies"),
+            (!user.policies.attached.is_empty(), "detach all policies"),
+            (!user.groups.is_empty(), "remove users from group"),
+        ];
+        if let Some((_, what)) = conflict.iter().find(|(has, _)| *has && !self.is_recursive) {
+            return Err(delete_conflict(&format!("Cannot delete entity, must {what} first.")));
         }
-        if !user.policies.inline.is_empty() {
-            return Err(delete_conflict("Cannot delete entity, must delete policies first."));
-        }
-        if !user.policies.attached.is_empty() {
-            return Err(delete_conflict("Cannot delete entity, must detach all policies first."));
-        }
-        if !user.groups.is_empty() {
-            return Err(delete_conflict("Cannot delete entity, must remove users from group first."));
-        }
-        // Sessions that the user has begun end with the user.
+        // Keys, and sessions that the user has begun end with the user.
         for credential in tx.list::<Credential>() {
             if credential.user_name.as_ref() == Some(&self.user_name) {
                 tx.delete::<Credential>(&credential.access_key);

@@ -113,19 +113,27 @@ pub(super) fn session_tags(
     transitive: Vec<String>,
     earlier: &Session,
 ) -> Result<(Tags, BTreeSet<String>), ApiError> {
+    let keys: BTreeSet<String> = given.iter().map(|tag| tag.key.to_lowercase()).collect();
+    if keys.len() < given.len() {
+        return Err(ApiError::invalid_parameter_value(
+            "Duplicate tag keys found. Please note that Tag keys are case insensitive.",
+        ));
+    }
     let given = tags::checked(given)?;
     let inherited = |key: &String| earlier.transitive_tag_keys.contains(key);
-    if let Some(key) = given.keys().find(|key| inherited(key)) {
-        return Err(ApiError::validation(format!(
-            "The tag key '{key}' was already handed on by an earlier session and cannot be given again"
-        )));
+    if given.keys().any(inherited) {
+        return Err(ApiError::invalid_parameter_value(
+            "One of the specified transitive tag keys can't be set because it conflicts with a transitive tag key from the calling session.",
+        ));
     }
     let mut tags: Tags =
         earlier.tags.iter().filter(|(key, _)| inherited(key)).map(|(k, v)| (k.clone(), v.clone())).collect();
     tags.extend(given);
     let mut transitive: BTreeSet<String> = transitive.into_iter().collect();
-    if let Some(key) = transitive.iter().find(|key| !tags.contains_key(*key)) {
-        return Err(ApiError::validation(format!("The transitive tag key '{key}' is no tag of the session")));
+    if !transitive.iter().all(|key| tags.contains_key(key)) {
+        return Err(ApiError::invalid_parameter_value(
+            "The specified transitive tag key must be included in the requested tags.",
+        ));
     }
     transitive.extend(earlier.transitive_tag_keys.iter().cloned());
     Ok((tags, transitive))

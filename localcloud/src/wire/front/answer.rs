@@ -36,7 +36,7 @@ pub(super) fn encode_error(service: &Service, codec: Codec, error: &ApiError, re
         return respond(error.status, "text/xml;charset=UTF-8", body, request_id);
     }
     let node = Node::Map(vec![
-        ("__type".into(), Node::Text(error.code.clone())),
+        ("__type".into(), Node::Text(shape(&error.code))),
         ("message".into(), Node::Text(error.message.clone())),
     ]);
     let mut response = match codec {
@@ -49,6 +49,27 @@ pub(super) fn encode_error(service: &Service, codec: Codec, error: &ApiError, re
         response.headers_mut().insert("x-amzn-query-error", value);
     }
     response
+}
+
+/// The name of an error's shape: it is not always its code, which is the query protocol's. CloudWatch is the only service
+/// here that has names of its own beside codes; they are its service model's.
+fn shape(code: &str) -> String {
+    const OF_CLOUDWATCH: &[(&str, &str)] = &[
+        ("InternalServiceError", "InternalServiceFault"),
+        ("InvalidFormat", "InvalidFormatFault"),
+        ("InvalidNextToken", "InvalidNextToken"),
+        ("InvalidParameterCombination", "InvalidParameterCombinationException"),
+        ("InvalidParameterValue", "InvalidParameterValueException"),
+        ("LimitExceeded", "LimitExceededFault"),
+        ("MissingParameter", "MissingRequiredParameterException"),
+        ("ResourceNotFound", "ResourceNotFound"),
+        ("ResourceNotFoundException", "ResourceNotFoundException"),
+    ];
+    match OF_CLOUDWATCH.iter().find(|(known, _)| *known == code) {
+        Some((_, shape)) => format!("com.amazonaws.cloudwatch.v2010_08_01#{shape}"),
+        None if code == "ValidationError" => "com.amazon.coral.validate#ValidationException".to_owned(),
+        None => code.to_owned(),
+    }
 }
 
 pub(super) fn cbor_response(status: u16, body: Vec<u8>, request_id: &str) -> Response {

@@ -6,12 +6,10 @@ use crate::{
     wire::{sigv4::AuthError, value::DecodeError, xml::Dialect},
 };
 
-/// The query services have another word for what EC2 calls an unknown or missing parameter.
+/// The query services have another word for what EC2 calls an unknown parameter.
 pub(super) fn in_query_words(service: &Service, error: ApiError) -> ApiError {
     match (service.dialect, error.code.as_str()) {
-        (Dialect::Query, "UnknownParameter" | "MissingParameter") => {
-            ApiError { code: "ValidationError".to_owned(), ..error }
-        }
+        (Dialect::Query, "UnknownParameter") => ApiError { code: "ValidationError".to_owned(), ..error },
         _ => error,
     }
 }
@@ -46,14 +44,6 @@ pub(super) fn injected(service: &Service, effect: Effect) -> ApiError {
             let code = if ec2 { "InternalError" } else { "InternalFailure" };
             ApiError::new(code, "An internal error has occurred.").status(500)
         }
-    }
-}
-
-pub(super) fn in_words_of(service: &Service, error: DecodeError) -> ApiError {
-    let error = ApiError::from(error);
-    match service.dialect {
-        Dialect::Ec2 => error,
-        Dialect::Query => ApiError { code: "ValidationError".to_owned(), ..error },
     }
 }
 

@@ -119,7 +119,7 @@ fn preferences_are_checked() {
     assert_eq!(refused(&[("Preferences.StandbyInstances", "Refresh")]), "ValidationError");
     assert_eq!(refused(&[("Preferences.AutoRollback", "true")]), "IrreversibleInstanceRefresh");
     assert_eq!(refused(&[("Strategy", "ReplaceRootVolume")]), "UnsupportedOperation");
-    assert_eq!(refused(&[("Preferences.BakeTime", "10")]), "UnknownParameter");
+    assert_eq!(refused(&[("Preferences.BakeTime", "10")]), "ValidationError");
     let unknown = [NAME, ("InstanceRefreshIds.member.1", "none")];
     assert_eq!(world.refused(ASG, "DescribeInstanceRefreshes", &unknown), "ValidationError");
 }

@@ -143,7 +143,7 @@ impl PutScalingPolicy {
         let policy_type = self.policy_type.as_deref().unwrap_or(SIMPLE);
         if policy_type == "PredictiveScaling" || self.predictive_scaling_configuration.is_some() {
             return Err(ApiError::unsupported(
-                "Predictive scaling is not supported by this cloud; use TargetTrackingScaling, StepScaling or SimpleScaling.",
+                "PredictiveScalingConfiguration: predictive scaling is not supported by this cloud; use TargetTrackingScaling, StepScaling or SimpleScaling.",
             ));
         }
         let (simple, step, tracking) = (policy_type == SIMPLE, policy_type == STEP, policy_type == TARGET_TRACKING);

@@ -186,9 +186,7 @@ impl Operation for DescribeImages {
         }
         let mut images = tx.list::<Image>();
         if !self.image_ids.is_empty() {
-            for id in &self.image_ids {
-                identifiers::image(tx, id)?;
-            }
+            identifiers::images(tx, &self.image_ids)?;
             images.retain(|image| self.image_ids.contains(&image.id));
         }
         let of = |wanted: &str, image: &Image| match wanted {

@@ -63,6 +63,12 @@ impl Operation for RegisterImage {
         if self.virtualization_type.as_deref().is_some_and(|kind| kind != "hvm") {
             return Err(ApiError::unsupported("The only virtualization type of this cloud is 'hvm'."));
         }
+        if let Some(other) = self.architecture.as_deref().filter(|name| *name != architecture()) {
+            return Err(ApiError::invalid_parameter_value(format!(
+                "Value ({other}) for parameter architecture is invalid. The only one of this machine is {}.",
+                architecture()
+            )));
+        }
         if let Some(name) = self.root_device_name.as_deref().filter(|name| !block_devices::is_root(name)) {
             return Err(ApiError::invalid_parameter_value(format!("Invalid value '{name}' for rootDeviceName.")));
         }

@@ -205,6 +205,18 @@ impl Operation for GetPasswordData {
     }
 }
 
+const REASON_CODES: &[&str] = &[
+    "instance-stuck-in-state",
+    "unresponsive",
+    "not-accepting-credentials",
+    "password-not-available",
+    "performance-network",
+    "performance-instance-store",
+    "performance-ebs-volume",
+    "performance-other",
+    "other",
+];
+
 /// A report to the cloud's operator, who reads it in the daemon's log. It does not change what DescribeInstanceStatus says
 /// (<https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_ReportInstanceStatus.html>).
 #[derive(Debug, Deserialize)]
@@ -236,18 +248,21 @@ impl Operation for ReportInstanceStatus {
         if self.reason_codes.is_empty() {
             return Err(ApiError::missing_parameter("ReasonCode"));
         }
+        let invalid = |value: &str, parameter: &str| {
+            ApiError::invalid_parameter_value(format!("Value ({value}) for parameter {parameter} is invalid."))
+        };
+        if !["ok", "impaired"].contains(&self.status.as_str()) {
+            return Err(invalid(&self.status, "status"));
+        }
+        if let Some(unknown) = self.reason_codes.iter().find(|code| !REASON_CODES.contains(&code.as_str())) {
+            return Err(invalid(unknown, "reasonCode"));
+        }
         let instances = identifiers::instances(tx, &self.instance_ids)?;
         if let Some(other) = instances.iter().find(|instance| instance.state != InstanceState::Running) {
             return Err(ApiError::new(
                 "IncorrectInstanceState",
                 format!("The instance '{}' is not in the 'running' state.", other.id),
             ));
-        }
-        if !["ok", "impaired"].contains(&self.status.as_str()) {
-            return Err(ApiError::invalid_parameter_value(format!(
-                "Value ({}) for parameter status is invalid.",
-                self.status
-            )));
         }
         dry_run::check(self.dry_run)?;
         let time = |time: Option<Timestamp>| time.map_or_else(|| "?".to_owned(), |time| time.to_string());

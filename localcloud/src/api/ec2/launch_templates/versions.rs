@@ -149,6 +149,8 @@ const COLUMNS: &[Column<(u64, LaunchTemplateVersion, bool)>] = &[
     ("is-default-version", |(_, _, default)| vec![default.to_string()]),
 ];
 
+const ALL_OR_ONE: &str = "Name a launch template by LaunchTemplateId or LaunchTemplateName; without one, LaunchTemplateVersion must be $Latest, $Default or both.";
+
 impl Operation for DescribeLaunchTemplateVersions {
     const ACTION: &'static str = "DescribeLaunchTemplateVersions";
     type Output = Versions;
@@ -162,6 +164,8 @@ impl Operation for DescribeLaunchTemplateVersions {
             {
                 tx.list::<LaunchTemplate>()
             }
+            (None, None) if self.versions.is_empty() => return Err(ApiError::new("MissingParameter", ALL_OR_ONE)),
+            (None, None) => return Err(ApiError::invalid_parameter_value(ALL_OR_ONE)),
             (id, name) => vec![find(tx, id.as_deref(), name.as_deref())?],
         };
         let mut items: Vec<(String, VersionItem)> = Vec::new();
@@ -211,9 +215,25 @@ impl Operation for ModifyLaunchTemplate {
     type Output = OneTemplate;
 
     fn run(self, tx: &mut Transaction<'_>, _: &Caller<'_>) -> Result<OneTemplate, ApiError> {
+        if self.launch_template_id.is_some() && self.launch_template_name.is_some() {
+            return Err(ApiError::new(
+                "InvalidParameterCombination",
+                "Either provide launch template ID or launch template name to modify the template.",
+            ));
+        }
         let template = find(tx, self.launch_template_id.as_deref(), self.launch_template_name.as_deref())?;
         let mut template = LaunchTemplate::clone(&template);
-        template.default_version = version_number(&template, Some(&self.default_version))?;
+        template.default_version =
+            version_number(&template, Some(&self.default_version)).map_err(|error| match error.code.as_str() {
+                "InvalidLaunchTemplateId.VersionNotFound" => ApiError {
+                    message: format!(
+                        "The launch template version {} is not found for the specified launch template.",
+                        self.default_version
+                    ),
+                    ..error
+                },
+                _ => error,
+            })?;
         dry_run::check(self.dry_run)?;
         let launch_template = TemplateItem::from(&template);
         tx.put(template);
