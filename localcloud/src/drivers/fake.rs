@@ -166,6 +166,11 @@ impl FakeInstances {
     }
 
     #[must_use]
+    pub fn all(&self) -> Vec<FakeInstance> {
+        lock(&self.instances).values().cloned().collect()
+    }
+
+    #[must_use]
     pub fn trees(&self) -> BTreeSet<PathBuf> {
         lock(&self.trees).clone()
     }

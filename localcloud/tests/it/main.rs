@@ -22,6 +22,7 @@ mod haproxy;
 mod iam;
 mod identity;
 mod kill;
+mod kill_under_traffic;
 mod load_run;
 mod measures;
 mod metrics;

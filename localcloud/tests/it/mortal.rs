@@ -57,6 +57,11 @@ impl Life {
         lock(&self.passed).begun = true;
     }
 
+    /// Here and now.
+    pub(crate) fn end(&self) {
+        self.dead.send_replace(true);
+    }
+
     pub(crate) fn is_over(&self) -> bool {
         *self.dead.borrow()
     }

@@ -28,11 +28,11 @@ pub(super) const LIMIT: Duration = Duration::from_secs(30);
 
 /// One HAProxy under a directory that is the test's own, the same in every run: what a killed predecessor left is
 /// ended first.
-pub(super) struct World {
-    pub(super) directory: PathBuf,
-    pub(super) paths: Paths,
-    pub(super) port: u16,
-    pub(super) proxy: Haproxy,
+pub(crate) struct World {
+    pub(crate) directory: PathBuf,
+    pub(crate) paths: Paths,
+    pub(crate) port: u16,
+    pub(crate) proxy: Haproxy,
 }
 
 impl World {
@@ -40,7 +40,7 @@ impl World {
         Self::in_namespace(test, None).await
     }
 
-    pub(super) async fn in_namespace(test: &str, namespace: Option<&str>) -> Self {
+    pub(crate) async fn in_namespace(test: &str, namespace: Option<&str>) -> Self {
         let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("haproxy-{test}"));
         let paths = Paths::new(&directory);
         let port = free_port().await;
@@ -51,7 +51,7 @@ impl World {
         Self { directory, paths, port, proxy }
     }
 
-    pub(super) fn driver(paths: &Paths, port: u16, namespace: Option<&str>) -> Haproxy {
+    pub(crate) fn driver(paths: &Paths, port: u16, namespace: Option<&str>) -> Haproxy {
         Haproxy::new(HaproxySettings {
             paths: paths.clone(),
             namespace: namespace.map(str::to_owned),
@@ -85,7 +85,7 @@ impl World {
         text.split_whitespace().next().expect("a pid").parse().expect("a number")
     }
 
-    pub(super) async fn end(self) {
+    pub(crate) async fn end(self) {
         self.proxy.stop().await.expect("stops");
         assert!(!self.paths.socket("haproxy-master").exists());
         let _ = std::fs::remove_dir_all(self.paths.run_dir());
@@ -101,7 +101,7 @@ pub(super) async fn until(what: &str, mut condition: impl AsyncFnMut() -> bool) 
     }
 }
 
-pub(super) async fn free_port() -> u16 {
+pub(crate) async fn free_port() -> u16 {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port");
     listener.local_addr().expect("an address").port()
 }
@@ -146,7 +146,7 @@ impl Backend {
     }
 }
 
-pub(super) async fn read_head(stream: &mut (impl AsyncRead + Unpin)) -> Option<String> {
+pub(crate) async fn read_head(stream: &mut (impl AsyncRead + Unpin)) -> Option<String> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         let mut byte = [0];
@@ -158,7 +158,7 @@ pub(super) async fn read_head(stream: &mut (impl AsyncRead + Unpin)) -> Option<S
     String::from_utf8(head).ok()
 }
 
-pub(super) async fn answer(stream: &mut (impl AsyncWrite + Unpin), status: u16, body: &str) {
+pub(crate) async fn answer(stream: &mut (impl AsyncWrite + Unpin), status: u16, body: &str) {
     answer_with(stream, status, "", body).await;
 }
 
@@ -289,7 +289,7 @@ pub(super) fn client(port: u16, done: &Arc<AtomicBool>) -> tokio::task::JoinHand
 
 /// As `client`, on a connection that it keeps for as long as the proxy does not announce its end, and on which it pauses
 /// between requests: the proxy may close it then only if no request can be lost by that.
-pub(super) fn lasting_client(port: u16, done: &Arc<AtomicBool>) -> tokio::task::JoinHandle<usize> {
+pub(crate) fn lasting_client(port: u16, done: &Arc<AtomicBool>) -> tokio::task::JoinHandle<usize> {
     let done = Arc::clone(done);
     tokio::spawn(async move {
         let (mut count, mut kept) = (0, None);

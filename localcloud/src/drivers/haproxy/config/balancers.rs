@@ -28,11 +28,20 @@ use crate::drivers::{
 const BALANCER: &str = "txn.elb_balancer";
 
 type Listener<'a> = (&'a Balancer, &'a BalancerListener);
+/// A balancer, and which of its listeners.
+type Place = (Arc<Balancer>, usize);
+
+/// The front end of a port, with the files that it names.
+struct Frontend {
+    listeners: Vec<Place>,
+    text: String,
+    files: Files,
+}
 
 /// What was rendered for the last configuration: of balancers each for itself, and of ports for those that have them.
 #[derive(Default)]
 pub(in crate::drivers::haproxy) struct Kept {
-    frontends: BTreeMap<u16, (Vec<(Arc<Balancer>, usize)>, String, Files)>,
+    frontends: BTreeMap<u16, Frontend>,
     backends: BTreeMap<String, (Arc<Balancer>, String, Vec<Server>)>,
     /// How many of these were ever made.
     pub(super) made: usize,
@@ -49,7 +58,7 @@ impl Kept {
     ) -> (Vec<Server>, Files) {
         let mut balancers: Vec<&Arc<Balancer>> = balancers.iter().collect();
         balancers.sort_by(|left, right| left.name.cmp(&right.name));
-        let mut by_port: BTreeMap<u16, Vec<(Arc<Balancer>, usize)>> = BTreeMap::new();
+        let mut by_port: BTreeMap<u16, Vec<Place>> = BTreeMap::new();
         for balancer in &balancers {
             for (index, listener) in balancer.listeners.iter().enumerate() {
                 let address = SocketAddrV4::new(Ipv4Addr::LOCALHOST, listener.port);
@@ -61,13 +70,13 @@ impl Kept {
         let mut all_files = Files::new();
         let mut frontends = BTreeMap::new();
         for (port, listeners) in by_port {
-            let (listeners, part, files) = match self.frontends.remove(&port) {
-                Some((kept, part, files)) if are_same(&kept, &listeners) => (listeners, part, files),
+            let frontend = match self.frontends.remove(&port) {
+                Some(kept) if are_same(&kept.listeners, &listeners) => Frontend { listeners, ..kept },
                 _ => self.frontend(settings, port, listeners),
             };
-            text.0.push_str(&part);
-            all_files.extend(files.iter().map(|(path, content)| (path.clone(), content.clone())));
-            frontends.insert(port, (listeners, part, files));
+            text.0.push_str(&frontend.text);
+            all_files.extend(frontend.files.iter().map(|(path, content)| (path.clone(), content.clone())));
+            frontends.insert(port, frontend);
         }
         self.frontends = frontends;
         let mut all_servers = Vec::new();
@@ -85,19 +94,14 @@ impl Kept {
         (all_servers, all_files)
     }
 
-    fn frontend(
-        &mut self,
-        settings: &HaproxySettings,
-        port: u16,
-        listeners: Vec<(Arc<Balancer>, usize)>,
-    ) -> (Vec<(Arc<Balancer>, usize)>, String, Files) {
+    fn frontend(&mut self, settings: &HaproxySettings, port: u16, listeners: Vec<Place>) -> Frontend {
         self.made += 1;
         let mut text = Text::default();
         let mut certificates = Certificates::new(&settings.paths.certificates());
         let all: Vec<Listener<'_>> =
             listeners.iter().map(|(balancer, index)| (&**balancer, &balancer.listeners[*index])).collect();
         render_frontend(&mut text, port, &all, &mut certificates);
-        (listeners, text.0, certificates.into_files())
+        Frontend { listeners, text: text.0, files: certificates.into_files() }
     }
 
     fn backend(
@@ -117,20 +121,15 @@ fn is_same(left: &Arc<Balancer>, right: &Arc<Balancer>) -> bool {
 }
 
 /// Whether a port's front end would be the same. What only back ends have in it does not count.
-fn are_same(left: &[(Arc<Balancer>, usize)], right: &[(Arc<Balancer>, usize)]) -> bool {
-    let same = |((left, left_index), (right, right_index)): (&(Arc<Balancer>, usize), &(Arc<Balancer>, usize))| {
-        left_index == right_index
+fn are_same(left: &[Place], right: &[Place]) -> bool {
+    let same = |(left, index): &Place, (right, other): &Place| {
+        index == other
             && (Arc::ptr_eq(left, right)
-                || (&left.name, &left.dns_name, &left.listeners, left.idle_timeout_secs, left.malformed_requests)
-                    == (
-                        &right.name,
-                        &right.dns_name,
-                        &right.listeners,
-                        right.idle_timeout_secs,
-                        right.malformed_requests,
-                    ))
+                || (&left.name, &left.dns_name, &left.listeners) == (&right.name, &right.dns_name, &right.listeners)
+                    && left.idle_timeout_secs == right.idle_timeout_secs
+                    && left.malformed_requests == right.malformed_requests)
     };
-    left.len() == right.len() && left.iter().zip(right).all(same)
+    left.len() == right.len() && left.iter().zip(right).all(|(left, right)| same(left, right))
 }
 
 fn render_frontend(text: &mut Text, port: u16, listeners: &[Listener<'_>], certificates: &mut Certificates) {
