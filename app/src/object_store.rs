@@ -14,9 +14,12 @@ use axum::body::Bytes;
 
 use crate::config::ObjectStoreConfig;
 
+/// Credentials where the metadata service has no tokens.
+mod instance_metadata;
 /// Presigned URLs.
 mod presigned;
 
+use instance_metadata::OrWithoutToken;
 pub use presigned::Presigner;
 
 /// The longest that an object's one request may take, then all of its tries together. The latter stays below
@@ -57,16 +60,18 @@ impl ObjectStore {
             )
             .load()
             .await;
-        let mut builder = aws_sdk_s3::config::Builder::from(&shared)
-            .force_path_style(config.force_path_style)
-            .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
-            .response_checksum_validation(ResponseChecksumValidation::WhenRequired);
-        builder.set_endpoint_url(config.endpoint.clone());
-        let credentials: SharedCredentialsProvider =
+        let chain: SharedCredentialsProvider =
             shared.credentials_provider().ok_or_else(|| ObjectStoreError::Failed {
                 doing: "looking for AWS credentials".into(),
                 cause: "the SDK's default chain is empty".into(),
             })?;
+        let credentials = SharedCredentialsProvider::new(OrWithoutToken::new(chain));
+        let mut builder = aws_sdk_s3::config::Builder::from(&shared)
+            .credentials_provider(credentials.clone())
+            .force_path_style(config.force_path_style)
+            .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
+            .response_checksum_validation(ResponseChecksumValidation::WhenRequired);
+        builder.set_endpoint_url(config.endpoint.clone());
         let mut public = builder.clone();
         if let Some(endpoint) = &config.public_endpoint {
             public.set_endpoint_url(Some(endpoint.clone()));

@@ -1,11 +1,14 @@
 # shellcheck shell=bash
-# What a VM knows of its cloud: itself by IMDS, and the stack's bucket with its role's credentials.
-# Sourced by the other scripts. Settings come from /etc/imagecrud/stack.env; no secret is written to a disk,
+# What a VM knows of its cloud: itself by IMDS, and the stack's bucket with its role's credentials; where the cloud has
+# no instance profiles, with an access key that came with the user-data.
+# Sourced by the other scripts. Settings come from /etc/imagecrud/stack.env; no other secret is written to a disk,
 # and none is given on a command line, where `ps` would show it.
 set -euo pipefail
-: "${STACK_ENV:=/etc/imagecrud/stack.env}"
+: "${STACK_ENV:=/etc/imagecrud/stack.env}" "${ACCESS_KEY_ENV:=/etc/imagecrud/access-key.env}"
 # shellcheck source=/dev/null
 . "$STACK_ENV"
+# shellcheck source=/dev/null
+[ ! -e "$ACCESS_KEY_ENV" ] || . "$ACCESS_KEY_ENV"
 
 say() { printf '%s: %s\n' "${0##*/}" "$*"; }
 
@@ -47,6 +50,10 @@ imds() {
 
 load_credentials() {
     local role document
+    if [ -n "${AWS_ACCESS_KEY_ID:-}" ]; then
+        CREDENTIALS="user = \"$AWS_ACCESS_KEY_ID:$AWS_SECRET_ACCESS_KEY\""
+        return
+    fi
     role=$(imds iam/security-credentials/) || return
     document=$(imds "iam/security-credentials/${role%%$'\n'*}") || return
     # As curl's own options: curl signs with the first and sends the second.

@@ -18,6 +18,18 @@ fi
 chmod 0755 "$partial"
 mv "$partial" "$program"
 
+if [ -n "${DATABASE_AUTHORITY_SHA256:-}" ]; then
+    step "fetching s3://$BUCKET/$DATABASE_AUTHORITY_KEY"
+    authority=/etc/imagecrud/database-authority.pem
+    s3_get "$DATABASE_AUTHORITY_KEY" "$authority"
+    actual=$(sha256_of "$authority")
+    if [ "$actual" != "$DATABASE_AUTHORITY_SHA256" ]; then
+        say "s3://$BUCKET/$DATABASE_AUTHORITY_KEY has SHA-256 $actual, not $DATABASE_AUTHORITY_SHA256: not trusted"
+        exit 1
+    fi
+    chmod 0644 "$authority"
+fi
+
 step "starting imagecrud"
 systemctl enable --no-reload --quiet imagecrud.service
 systemctl daemon-reload

@@ -14,6 +14,8 @@ pub enum Behaviour {
     /// As Eucalyptus 4.4.2: launch configurations, simple policies, version 1 of the metadata service, query only
     #[value(name = "eucalyptus-4.4")]
     Eucalyptus44,
+    /// As Eucalyptus 4.4.2, and without roles, instance profiles and tags at launch
+    WithoutInstanceProfiles,
     /// As an AWS account made today: launch templates, no ACLs
     Aws,
 }
@@ -114,6 +116,18 @@ const EUCALYPTUS_4_4: &[Lack] = &[
     no_action("monitoring", "PutCompositeAlarm"),
 ];
 
+/// What clouds lack that have neither roles nor tags at launch, as those before 2014.
+const NO_INSTANCE_PROFILES: &[Lack] = &[
+    no_action("iam", "*InstanceProfile*"),
+    no_action("iam", "*Role*"),
+    no_action("sts", "AssumeRole*"),
+    no_action("ec2", "*IamInstanceProfile*"),
+    no_parameter("ec2", "RunInstances", "IamInstanceProfile"),
+    no_parameter("ec2", "RunInstances", "TagSpecification"),
+    no_parameter("ec2", "CreateVolume", "TagSpecification"),
+    no_parameter("autoscaling", "CreateLaunchConfiguration", "IamInstanceProfile"),
+];
+
 /// What an AWS account lacks that was made after September 2024.
 /// <https://docs.aws.amazon.com/autoscaling/ec2/userguide/launch-configurations.html>
 const AWS: &[Lack] = &[Lack {
@@ -133,28 +147,35 @@ impl Behaviour {
         match self {
             Self::Everything => "everything",
             Self::Eucalyptus44 => "eucalyptus-4.4",
+            Self::WithoutInstanceProfiles => "without-instance-profiles",
             Self::Aws => "aws",
         }
     }
 
-    fn lacks(self) -> &'static [Lack] {
-        match self {
-            Self::Everything => &[],
-            Self::Eucalyptus44 => EUCALYPTUS_4_4,
-            Self::Aws => AWS,
-        }
+    fn lacks(self) -> impl Iterator<Item = &'static Lack> {
+        let (first, second): (&[Lack], &[Lack]) = match self {
+            Self::Everything => (&[], &[]),
+            Self::Eucalyptus44 => (EUCALYPTUS_4_4, &[]),
+            Self::WithoutInstanceProfiles => (EUCALYPTUS_4_4, NO_INSTANCE_PROFILES),
+            Self::Aws => (AWS, &[]),
+        };
+        first.iter().chain(second)
+    }
+
+    fn is_eucalyptus(self) -> bool {
+        matches!(self, Self::Eucalyptus44 | Self::WithoutInstanceProfiles)
     }
 
     /// Whether services answer to JSON and CBOR too.
     #[must_use]
     pub fn has_rpc(self) -> bool {
-        self != Self::Eucalyptus44
+        !self.is_eucalyptus()
     }
 
     /// Whether the metadata service hands out tokens.
     #[must_use]
     pub fn has_metadata_tokens(self) -> bool {
-        self != Self::Eucalyptus44
+        !self.is_eucalyptus()
     }
 
     /// Whether buckets take ACLs: new ones of AWS do not, since April 2023.
@@ -166,7 +187,7 @@ impl Behaviour {
     /// Whether there is the action, by whatever name the caller has it.
     #[must_use]
     pub fn has_action(self, service: &str, action: &str) -> bool {
-        !self.lacks().iter().any(|lack| lack.parameter.is_none() && lack.is_of(service, action))
+        !self.lacks().any(|lack| lack.parameter.is_none() && lack.is_of(service, action))
     }
 
     /// The input as this cloud takes it.
@@ -174,7 +195,7 @@ impl Behaviour {
     /// # Errors
     /// When the cloud lacks the action, or a parameter that is given.
     pub fn take(self, service: &str, action: &str, mut input: Node) -> Result<Node, ApiError> {
-        for lack in self.lacks().iter().filter(|lack| lack.is_of(service, action)) {
+        for lack in self.lacks().filter(|lack| lack.is_of(service, action)) {
             match (&lack.parameter, lack.answer) {
                 (None, Answer::Unknown) => return Err(ApiError::invalid_action(action)),
                 (None, Answer::Words(code, message)) => return Err(ApiError::new(code, message)),
@@ -300,6 +321,21 @@ mod tests {
     }
 
     #[test]
+    fn without_instance_profiles_there_are_neither_roles_nor_tags_at_launch() {
+        let old = |service, action, parameters: &[(&str, &str)]| {
+            code(Behaviour::WithoutInstanceProfiles, service, action, parameters)
+        };
+        assert_eq!(old("iam", "ListInstanceProfiles", &[]).as_deref(), Some("InvalidAction"));
+        assert_eq!(old("iam", "CreateRole", &[("RoleName", "a")]).as_deref(), Some("InvalidAction"));
+        assert_eq!(old("iam", "CreateUser", &[("UserName", "a")]), None);
+        let profile = [("IamInstanceProfile.Name", "a")];
+        assert_eq!(old("ec2", "RunInstances", &profile).as_deref(), Some("UnknownParameter"));
+        let tags = [("TagSpecification.1.ResourceType", "volume")];
+        assert_eq!(old("ec2", "CreateVolume", &tags).as_deref(), Some("UnknownParameter"));
+        assert_eq!(old("ec2", "CreateLaunchTemplate", &[]).as_deref(), Some("InvalidAction"), "as Eucalyptus");
+    }
+
+    #[test]
     fn eucalyptus_takes_draining_and_does_not_heed_it() {
         let given = input(&[
             ("LoadBalancerName", "web"),
@@ -317,7 +353,7 @@ mod tests {
     #[test]
     fn what_is_lacking_is_named_as_this_cloud_names_it() {
         let services = api::services();
-        for lack in EUCALYPTUS_4_4.iter().chain(AWS) {
+        for lack in EUCALYPTUS_4_4.iter().chain(NO_INSTANCE_PROFILES).chain(AWS) {
             let service = services.iter().find(|service| service.signing_name == lack.service);
             assert!(service.is_some(), "there is no service {}", lack.service);
             // Without a star it is a name of today's; patterns may wait for actions to come.

@@ -31,6 +31,15 @@ pub struct GlobalOptions {
     /// The eucarc of a Eucalyptus cloud; read, never executed
     #[arg(long, global = true, value_name = "EUCARC", env = "IMAGECRUD_CREDENTIALS")]
     pub credentials: Option<PathBuf>,
+    /// The region: of AWS, or [USER@]REGION of euca2ools.ini
+    #[arg(long, global = true, value_name = "[USER@]REGION", env = "IMAGECRUD_REGION")]
+    pub region: Option<String>,
+    /// A VPC other than the default one
+    #[arg(long, global = true, value_name = "ID", env = "IMAGECRUD_VPC")]
+    pub vpc: Option<String>,
+    /// Its subnets to use, at most one per zone
+    #[arg(long, global = true, value_name = "ID", value_delimiter = ',', env = "IMAGECRUD_SUBNETS")]
+    pub subnets: Vec<String>,
     /// The settings file [default: imagecrud.toml, if there is one]
     #[arg(long, global = true, value_name = "FILE", env = "IMAGECRUD_CONFIG")]
     pub config: Option<PathBuf>,

@@ -10,12 +10,16 @@ use crate::resource::{CloudResult, ResourceKey};
 pub mod capabilities;
 /// SDK clients for an AWS region or for a cloud described by an eucarc.
 pub mod clients;
+/// Reads the configuration of euca2ools.
+pub mod euca2ools;
 /// Reads eucarc files without executing them.
 pub mod eucarc;
 /// Looks for everything that carries the stack's tag.
 pub mod leftovers;
 /// Starting and stopping the local cloud, which is all that is known about it.
 pub mod local;
+/// What the account may have.
+pub mod quotas;
 /// What an error means.
 pub mod retry;
 /// Where in the cloud the stack goes: network, zone, image.
@@ -92,7 +96,8 @@ impl Cloud {
         kind: aws_sdk_ec2::types::ResourceType,
         key: &ResourceKey,
     ) -> Option<aws_sdk_ec2::types::TagSpecification> {
-        self.capabilities.tags_at_creation.then(|| {
+        use aws_sdk_ec2::types::ResourceType;
+        self.takes_tags(matches!(kind, ResourceType::Instance | ResourceType::Volume)).then(|| {
             aws_sdk_ec2::types::TagSpecification::builder()
                 .resource_type(kind)
                 .set_tags(Some(self.ec2_tags(key)))
@@ -108,9 +113,14 @@ impl Cloud {
             .collect()
     }
 
+    /// Whether a create takes tags: launches and volumes took them first.
+    fn takes_tags(&self, at_launch: bool) -> bool {
+        if at_launch { self.capabilities.tags_at_launch } else { self.capabilities.tags_at_creation }
+    }
+
     /// Tags something right after its creation where the cloud takes no tags at creation.
     pub async fn tag_afterwards(&self, id: &str, key: &ResourceKey) -> CloudResult<()> {
-        if !self.capabilities.tags_at_creation {
+        if !self.takes_tags(id.starts_with("i-") || id.starts_with("vol-")) {
             self.ec2.create_tags().resources(id).set_tags(Some(self.ec2_tags(key))).send().await?;
         }
         Ok(())

@@ -5,6 +5,7 @@ use std::path::Path;
 use crate::cli::{Cli, Command, GlobalOptions};
 use crate::cloud::capabilities::{self, Capabilities};
 use crate::cloud::clients::{Clients, for_aws, for_eucarc};
+use crate::cloud::euca2ools::Euca2ools;
 use crate::cloud::eucarc::Eucarc;
 use crate::cloud::{Cloud, local, recover_stack_id};
 use crate::config::{CloudKind, Config};
@@ -64,10 +65,23 @@ fn configure(global: &GlobalOptions) -> Result<Config, Failure> {
             config.cloud.kind = CloudKind::Eucalyptus;
         }
     }
+    if let Some(url) = std::env::var("IMAGECRUD_DATABASE_URL").ok().filter(|url| !url.is_empty()) {
+        config.database.url = Some(url);
+    }
+    if let Some(region) = &global.region {
+        config.cloud.region = Some(region.clone());
+    }
+    if let Some(vpc) = &global.vpc {
+        config.network.vpc = Some(vpc.clone());
+    }
+    if !global.subnets.is_empty() {
+        config.network.subnets.clone_from(&global.subnets);
+    }
     if let Some(stack) = &global.stack {
         config.stack = Some(stack.clone());
     }
     config.check()?;
+    config.own_database()?;
     Ok(config)
 }
 
@@ -102,11 +116,17 @@ impl Session {
         match cloud.kind {
             CloudKind::Aws => for_aws(region, cloud.profile.as_deref()).await.map(Some),
             CloudKind::Eucalyptus => {
-                let Some(path) = &cloud.credentials else {
-                    return Err(Failure::usage("--cloud eucalyptus needs credentials")
-                        .hint("name the eucarc of your cloud with --credentials"));
+                if let Some(path) = &cloud.credentials {
+                    return for_eucarc(&Eucarc::read(path)?, region).await.map(Some);
+                }
+                let Some(euca2ools) = Euca2ools::read()? else {
+                    return Err(Failure::usage("--cloud eucalyptus needs credentials").hint(
+                        "name the eucarc of your cloud with --credentials, or write an euca2ools.ini into ~/.euca",
+                    ));
                 };
-                for_eucarc(&Eucarc::read(path)?, region).await.map(Some)
+                let set = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+                let set = set("EUCA_DEFAULT_REGION").or_else(|| set("AWS_DEFAULT_REGION"));
+                for_eucarc(&euca2ools.choose(region.or(set.as_deref()))?, None).await.map(Some)
             }
             CloudKind::Local => {
                 let directory = &self.global.local_state_dir;
@@ -158,7 +178,8 @@ impl Session {
 
     /// The connection for a stack.
     pub async fn connect(&self, clients: Clients) -> Result<(Cloud, State), Failure> {
-        let (state, capabilities) = tokio::join!(self.state(&clients), capabilities::probe(&clients));
+        let (state, capabilities) =
+            tokio::join!(self.state(&clients), capabilities::probe(&clients, self.config.stack()));
         let (state, capabilities): (State, Capabilities) = (state?, capabilities?);
         let cloud = Cloud::new(clients, &state.stack, &state.stack_id, capabilities);
         Ok((cloud, state))

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use crate::error::Failure;
+use crate::resources::own_database::OwnDatabase;
 use crate::state::ScaleBounds;
 
 /// Which way credentials and addresses are found.
@@ -78,6 +79,10 @@ pub struct DatabaseConfig {
     pub instance_type: Option<String>,
     /// The size of its volume.
     pub volume_gib: Option<u32>,
+    /// A MySQL of the user's own instead of the VM.
+    pub url: Option<String>,
+    /// The certificate in PEM that signed that of the MySQL.
+    pub authority: Option<PathBuf>,
 }
 
 /// The web VMs.
@@ -102,6 +107,10 @@ pub struct WebConfig {
 pub struct ListenerConfig {
     /// Its port.
     pub port: Option<u16>,
+    /// The ARN of a server certificate, for HTTPS.
+    pub certificate: Option<String>,
+    /// The host name in that certificate, which leads to the load balancer.
+    pub host: Option<String>,
 }
 
 /// The network.
@@ -116,10 +125,33 @@ pub struct NetworkConfig {
     pub ssh_from: Option<String>,
 }
 
+/// What the group grows and shrinks by.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ScalingMetric {
+    /// The CPU use of its instances.
+    #[default]
+    Cpu,
+    /// Requests per second and instance.
+    Requests,
+    /// How long answers take.
+    Latency,
+}
+
 /// When the group grows and shrinks.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub struct ScalingConfig {
+    /// By what.
+    pub by: ScalingMetric,
+    /// Add an instance above so many requests per second and instance.
+    pub requests_high: Option<u32>,
+    /// Take one away below so many.
+    pub requests_low: Option<u32>,
+    /// Add an instance when answers take longer on average.
+    pub latency_high_ms: Option<u32>,
+    /// Take one away when they are quicker.
+    pub latency_low_ms: Option<u32>,
     /// Add an instance above this CPU use.
     pub cpu_high_percent: Option<u32>,
     /// Take one away below this.
@@ -139,15 +171,24 @@ pub const KEYS: &[&str] = &[
     "cloud.image",
     "database.instance_type",
     "database.volume_gib",
+    "database.url",
+    "database.authority",
     "web.instance_type",
     "web.min",
     "web.max",
     "web.desired",
     "web.bundle",
     "listener.port",
+    "listener.certificate",
+    "listener.host",
     "network.vpc",
     "network.subnets",
     "network.ssh_from",
+    "scaling.by",
+    "scaling.requests_high",
+    "scaling.requests_low",
+    "scaling.latency_high_ms",
+    "scaling.latency_low_ms",
     "scaling.cpu_high_percent",
     "scaling.cpu_low_percent",
     "scaling.period_secs",
@@ -187,12 +228,26 @@ impl Config {
         if self.volume_gib() == 0 {
             return Err(Failure::usage("database.volume_gib must be at least 1"));
         }
-        if self.cpu_low() >= self.cpu_high() {
-            return Err(Failure::usage(format!(
-                "scaling.cpu_low_percent ({}) must be below scaling.cpu_high_percent ({})",
-                self.cpu_low(),
-                self.cpu_high()
-            )));
+        for (metric, low_key, high_key) in [
+            (ScalingMetric::Cpu, "cpu_low_percent", "cpu_high_percent"),
+            (ScalingMetric::Requests, "requests_low", "requests_high"),
+            (ScalingMetric::Latency, "latency_low_ms", "latency_high_ms"),
+        ] {
+            let (low, high) = self.thresholds(metric);
+            if low >= high {
+                return Err(Failure::usage(format!(
+                    "scaling.{low_key} ({low}) must be below scaling.{high_key} ({high})"
+                )));
+            }
+        }
+        if let Some(certificate) = &self.listener.certificate
+            && !certificate.starts_with("arn:")
+        {
+            return Err(Failure::usage(format!("listener.certificate: `{certificate}` is no ARN"))
+                .hint("`aws iam list-server-certificates` and `aws acm list-certificates` print them"));
+        }
+        if self.listener.host.is_some() && self.listener.certificate.is_none() {
+            return Err(Failure::usage("listener.host is of no use without listener.certificate"));
         }
         let period = self.period_secs();
         if !(matches!(period, 10 | 20 | 30) || period > 0 && period.is_multiple_of(60)) {
@@ -220,15 +275,29 @@ impl Config {
         ScaleBounds { min, max, desired: self.web.desired.unwrap_or(min) }
     }
 
+    /// The MySQL of the user's own, if there is one.
+    pub fn own_database(&self) -> Result<Option<OwnDatabase>, Failure> {
+        let Some(url) = &self.database.url else { return Ok(None) };
+        let read = |path: &PathBuf| {
+            std::fs::read_to_string(path)
+                .map_err(|error| Failure::usage(format!("reading database.authority {}: {error}", path.display())))
+        };
+        let authority = self.database.authority.as_ref().map(read).transpose()?;
+        OwnDatabase::new(url, authority).map(Some)
+    }
+
     /// The volume's size.
     pub fn volume_gib(&self) -> u32 {
         self.database.volume_gib.unwrap_or(10)
     }
 
-    /// The listener's port: 80, or 8080 where the balancer listens on this very machine.
+    /// The listener's port: 80 or 443, or above 8000 where the balancer listens on this very machine.
     pub fn port(&self) -> u16 {
+        let secure = self.listener.certificate.is_some();
         self.listener.port.unwrap_or(match self.cloud.kind {
+            CloudKind::Local if secure => 8443,
             CloudKind::Local => 8080,
+            CloudKind::Aws | CloudKind::Eucalyptus if secure => 443,
             CloudKind::Aws | CloudKind::Eucalyptus => 80,
         })
     }
@@ -250,14 +319,20 @@ impl Config {
         }
     }
 
-    /// Above this the group grows.
-    pub fn cpu_high(&self) -> u32 {
-        self.scaling.cpu_high_percent.unwrap_or(70)
-    }
-
-    /// Below this it shrinks.
-    pub fn cpu_low(&self) -> u32 {
-        self.scaling.cpu_low_percent.unwrap_or(25)
+    /// Below the first the group shrinks, above the second it grows.
+    pub fn thresholds(&self, metric: ScalingMetric) -> (u32, u32) {
+        let scaling = &self.scaling;
+        let (low, high) = match metric {
+            ScalingMetric::Cpu => (scaling.cpu_low_percent, scaling.cpu_high_percent),
+            ScalingMetric::Requests => (scaling.requests_low, scaling.requests_high),
+            ScalingMetric::Latency => (scaling.latency_low_ms, scaling.latency_high_ms),
+        };
+        let (default_low, default_high) = match metric {
+            ScalingMetric::Cpu => (25, 70),
+            ScalingMetric::Requests => (10, 50),
+            ScalingMetric::Latency => (100, 500),
+        };
+        (low.unwrap_or(default_low), high.unwrap_or(default_high))
     }
 
     /// The alarms' period.
@@ -359,7 +434,10 @@ mod tests {
         assert_eq!(sample.stack(), default.stack());
         assert_eq!(sample.bounds(), default.bounds());
         assert_eq!(sample.volume_gib(), default.volume_gib());
-        assert_eq!((sample.cpu_low(), sample.cpu_high()), (default.cpu_low(), default.cpu_high()));
+        assert_eq!(sample.scaling.by, default.scaling.by);
+        for metric in [ScalingMetric::Cpu, ScalingMetric::Requests, ScalingMetric::Latency] {
+            assert_eq!(sample.thresholds(metric), default.thresholds(metric));
+        }
         assert_eq!(sample.period_secs(), default.period_secs());
         // Commented-out keys count: uncommenting all of them must parse too.
         let all: String =
@@ -399,6 +477,10 @@ mod tests {
             "[cloud]\nkind = \"azure\"",
             "[scaling]\ncpu_low_percent = 90",
             "[scaling]\nperiod_secs = 45",
+            "[scaling]\nby = \"feeling\"",
+            "[scaling]\nlatency_low_ms = 700",
+            "[listener]\ncertificate = \"mine\"",
+            "[listener]\nhost = \"gallery.example.com\"",
             "not toml",
         ] {
             let failure = Config::parse(text, "imagecrud.toml").unwrap_err();

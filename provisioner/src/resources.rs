@@ -2,6 +2,8 @@
 
 use crate::resource::ResourceKey;
 
+/// Access keys of the VMs, for clouds without instance profiles.
+pub mod access_key;
 /// Auto Scaling group of the web VMs.
 pub mod auto_scaling_group;
 /// The private bucket.
@@ -26,6 +28,8 @@ pub mod launch_spec;
 pub mod launch_template;
 /// Classic load balancer.
 pub mod load_balancer;
+/// A MySQL of the user's own.
+pub mod own_database;
 /// IAM roles.
 pub mod role;
 /// Replacing web VMs that run an older version.
@@ -36,6 +40,8 @@ pub mod scaling_alarm;
 pub mod scaling_policy;
 /// Security groups.
 pub mod security_group;
+/// IAM users, for clouds without instance profiles.
+pub mod user;
 /// The data volume.
 pub mod volume;
 /// The data volume at the database VM.
@@ -99,6 +105,16 @@ pub mod keys {
     /// An instance profile by name.
     pub fn instance_profile(name: &str) -> ResourceKey {
         ResourceKey::new("instance-profile", name)
+    }
+
+    /// A user by name.
+    pub fn user(name: &str) -> ResourceKey {
+        ResourceKey::new("user", name)
+    }
+
+    /// A user's access key by the user's name.
+    pub fn access_key(name: &str) -> ResourceKey {
+        ResourceKey::new("access-key", name)
     }
 
     /// A scaling policy by name.

@@ -6,7 +6,8 @@ use crate::cloud::Cloud;
 use crate::cloud::site::Site;
 use crate::config::Config;
 use crate::plan::order;
-use crate::resource::Resource;
+use crate::resource::{CloudResult, Resource};
+use crate::resources::access_key::{Access, AccessKey, FormerAccessKeys, KeyPair as AccessKeyPair, Known};
 use crate::resources::auto_scaling_group::AutoScalingGroup;
 use crate::resources::bucket::Bucket;
 use crate::resources::bucket_object::{BucketObject, Content};
@@ -19,16 +20,18 @@ use crate::resources::launch_configuration::LaunchConfiguration;
 use crate::resources::launch_spec::LaunchSpec;
 use crate::resources::launch_template::LaunchTemplate;
 use crate::resources::load_balancer::LoadBalancer;
+use crate::resources::own_database::OwnDatabase;
 use crate::resources::role::Role;
 use crate::resources::rollout::Rollout;
 use crate::resources::scaling_alarm::ScalingAlarm;
 use crate::resources::scaling_policy::ScalingPolicy;
 use crate::resources::security_group::{Rule, SecurityGroup, Source};
+use crate::resources::user::User;
 use crate::resources::volume::DataVolume;
 use crate::resources::volume_attachment::{DEVICE, VolumeAttachment};
 use crate::resources::web_endpoint::WebEndpoint;
 use crate::state::{ScaleBounds, private_key_path};
-use crate::user_data::Facts;
+use crate::user_data::{self, DatabaseFacts, Facts, WebFacts};
 
 /// What a declaration is made from. Commands that only look leave the site empty and name no binary.
 pub struct Blueprint<'a> {
@@ -46,24 +49,55 @@ pub struct Blueprint<'a> {
     pub state_dir: &'a Path,
 }
 
-/// Declares every resource of the stack, each after what it needs.
-pub fn declare(blueprint: Blueprint<'_>) -> Vec<Box<dyn Resource>> {
-    let Blueprint { config, cloud, site, binary, bounds, state_dir } = blueprint;
-    let bucket = cloud.bucket();
-    let capabilities = cloud.capabilities;
-    let facts = Facts {
+fn facts(cloud: &Cloud) -> Facts {
+    Facts {
         stack: cloud.stack.clone(),
         region: cloud.endpoints.region.clone(),
         s3_endpoint: cloud.endpoints.s3_for_vms.clone(),
         s3_public_endpoint: cloud.endpoints.s3_for_browsers.clone(),
         s3_path_style: cloud.endpoints.s3_path_style,
-        bucket: bucket.clone(),
-    };
+        bucket: cloud.bucket(),
+        access_key: None,
+    }
+}
+
+/// How long the user-data of a database VM and of a web VM of this stack is, or what is wrong with it.
+pub fn user_data_lengths(cloud: &Cloud) -> CloudResult<(usize, usize)> {
+    let key = AccessKeyPair { access_key_id: "A".repeat(20), secret_access_key: "s".repeat(40) };
+    let facts = facts(cloud).with_key((!cloud.capabilities.instance_profiles).then_some(key));
+    let volume_id = format!("vol-{}", "0".repeat(17));
+    let database = user_data::database(&DatabaseFacts { facts: facts.clone(), volume_id, device: DEVICE.to_owned() })?;
+    let bundle = LocalBinary { sha256: "0".repeat(64), ..LocalBinary::default() };
+    let web = user_data::web(&WebFacts {
+        facts,
+        bundle_key: bundle.object_key(),
+        bundle_sha256: bundle.sha256,
+        ..WebFacts::default()
+    })?;
+    Ok((database.len(), web.len()))
+}
+
+/// Declares every resource of the stack, each after what it needs.
+pub fn declare(blueprint: Blueprint<'_>) -> Vec<Box<dyn Resource>> {
+    let Blueprint { config, cloud, site, binary, bounds, state_dir } = blueprint;
+    // What is wrong with it was said when the settings were read.
+    let own_database = config.own_database().ok().flatten();
+    let bucket = cloud.bucket();
+    let capabilities = cloud.capabilities;
+    // cloud-init gets itself a token only where the machine says that it is AWS's: elsewhere it would find nothing.
+    // https://github.com/canonical/cloud-init/blob/22.4/cloudinit/sources/DataSourceEc2.py
+    let metadata_tokens = capabilities.metadata_tokens && cloud.endpoints.ec2.is_empty();
+    let facts = facts(cloud);
+    let access = || if capabilities.instance_profiles { Access::Profile } else { Access::Key(Known::default()) };
+    let (web_access, database_access) = (access(), access());
     let spec = LaunchSpec {
         image_id: site.image_id.clone(),
         instance_type: config.web_instance_type().to_owned(),
         facts: facts.clone(),
         binary: binary.clone().unwrap_or_default(),
+        metadata_tokens,
+        access: web_access.clone(),
+        database_authority_sha256: own_database.as_ref().and_then(OwnDatabase::authority_sha256),
     };
     let from = |port, source| Rule { port, from: source };
     let ssh: Vec<Rule> = config.network.ssh_from.iter().map(|range| from(22, Source::Range(range.clone()))).collect();
@@ -74,19 +108,14 @@ pub fn declare(blueprint: Blueprint<'_>) -> Vec<Box<dyn Resource>> {
     } else {
         Box::new(LaunchConfiguration(spec.clone()))
     };
+    let (low, high) = config.thresholds(config.scaling.by);
     let period_secs = i32::try_from(config.period_secs()).unwrap_or(i32::MAX / 2);
-    order(vec![
+    let mut resources: Vec<Box<dyn Resource>> = vec![
         // Storage
         Box::new(Bucket),
         Box::new(BucketObject(Content::StackMarker)),
         Box::new(BucketObject(Content::DatabasePassword)),
         Box::new(Bundle(binary)),
-        Box::new(DataVolume { size_gib: config.volume_gib(), zone: site.zone.clone() }),
-        // Who may do what
-        Box::new(Role::web(&bucket)),
-        Box::new(Role::database(&bucket)),
-        Box::new(InstanceProfile { name: "web" }),
-        Box::new(InstanceProfile { name: "database" }),
         Box::new(KeyPair { private_key: private_key_path(state_dir, &cloud.stack) }),
         // Who may talk to whom
         Box::new(group(
@@ -99,26 +128,11 @@ pub fn declare(blueprint: Blueprint<'_>) -> Vec<Box<dyn Resource>> {
             "IMAGE CRUD: the load balancer to the web VMs",
             [vec![from(80, Source::Group("load-balancer"))], ssh.clone()].concat(),
         )),
-        Box::new(group(
-            "database",
-            "IMAGE CRUD: the web VMs to the database",
-            [vec![from(3306, Source::Group("web"))], ssh].concat(),
-        )),
-        // The database
-        Box::new(DatabaseInstance {
-            instance_type: config.database_instance_type().to_owned(),
-            image_id: site.image_id.clone(),
-            zone: site.zone.clone(),
-            subnet_id: site.subnet_id.clone(),
-            facts,
-            device: DEVICE,
-            launched: std::sync::OnceLock::new(),
-        }),
-        Box::new(VolumeAttachment),
-        Box::new(DatabaseEndpoint),
         // The web servers
         Box::new(LoadBalancer {
             port: config.port(),
+            certificate: config.listener.certificate.clone(),
+            host: config.listener.host.clone(),
             subnets: site.subnets.clone(),
             draining: capabilities.connection_draining,
         }),
@@ -129,21 +143,73 @@ pub fn declare(blueprint: Blueprint<'_>) -> Vec<Box<dyn Resource>> {
         Box::new(ScalingPolicy { name: "scale-out", adjustment: 1, cooldown_secs: period_secs }),
         Box::new(ScalingPolicy { name: "scale-in", adjustment: -1, cooldown_secs: 2 * period_secs }),
         Box::new(ScalingAlarm {
-            name: "cpu-high",
+            metric: config.scaling.by,
             above: true,
-            percent: config.cpu_high(),
+            threshold: high,
             period_secs,
             policy: "scale-out",
         }),
         Box::new(ScalingAlarm {
-            name: "cpu-low",
+            metric: config.scaling.by,
             above: false,
-            percent: config.cpu_low(),
+            threshold: low,
             period_secs,
             policy: "scale-in",
         }),
         Box::new(WebEndpoint),
-    ])
+    ];
+    // The database
+    let has_database_vm = own_database.is_none();
+    match own_database {
+        Some(own) => resources.push(Box::new(own)),
+        None => {
+            let vm: Vec<Box<dyn Resource>> = vec![
+                Box::new(DataVolume {
+                    size_gib: config.volume_gib(),
+                    zone: site.zone.clone(),
+                    encrypted: capabilities.encrypted_volumes,
+                }),
+                Box::new(group(
+                    "database",
+                    "IMAGE CRUD: the web VMs to the database",
+                    [vec![from(3306, Source::Group("web"))], ssh].concat(),
+                )),
+                Box::new(DatabaseInstance {
+                    instance_type: config.database_instance_type().to_owned(),
+                    image_id: site.image_id.clone(),
+                    zone: site.zone.clone(),
+                    subnet_id: site.subnet_id.clone(),
+                    facts,
+                    metadata_tokens,
+                    access: database_access.clone(),
+                    device: DEVICE,
+                    launched: std::sync::OnceLock::new(),
+                }),
+                Box::new(VolumeAttachment),
+                Box::new(DatabaseEndpoint),
+            ];
+            resources.extend(vm);
+        }
+    }
+    // Who may do what
+    let vms = [(Role::web(&bucket), web_access), (Role::database(&bucket), database_access)];
+    for (role, access) in vms.into_iter().filter(|(role, _)| has_database_vm || role.name == "web") {
+        let name = role.name;
+        match access {
+            Access::Profile => {
+                resources.push(Box::new(role));
+                resources.push(Box::new(InstanceProfile { name }));
+            }
+            Access::Key(known) => {
+                resources.push(Box::new(User::from(role)));
+                resources.push(Box::new(AccessKey { name, known }));
+            }
+        }
+    }
+    if !capabilities.instance_profiles {
+        resources.push(Box::new(FormerAccessKeys));
+    }
+    order(resources)
 }
 
 #[cfg(test)]

@@ -1,10 +1,12 @@
-//! Renders the user-data of the two kinds of VM from the embedded files of `cloud-init/`. No secret ever
-//! stands in it: anyone who may describe an instance can read it.
+//! Renders the user-data of the two kinds of VM from the embedded files of `cloud-init/`. Anyone who may describe an
+//! instance can read it, so no secret stands in it but, on clouds without instance profiles, the VM's own access key.
 
 use minijinja::{AutoEscape, Environment, UndefinedBehavior, Value};
 
 use crate::cloud::retry::CloudError;
 use crate::resource::CloudResult;
+use crate::resources::access_key::KeyPair;
+use crate::resources::own_database::AUTHORITY_KEY;
 
 mod embedded {
     include!(concat!(env!("OUT_DIR"), "/cloud_init.rs"));
@@ -29,6 +31,8 @@ pub struct Facts {
     pub s3_path_style: bool,
     /// The stack's bucket.
     pub bucket: String,
+    /// The VM's own key, where it has no instance profile.
+    pub access_key: Option<KeyPair>,
 }
 
 /// What the database VM is told besides.
@@ -51,11 +55,27 @@ pub struct WebFacts {
     pub bundle_key: String,
     /// Its hash.
     pub bundle_sha256: String,
+    /// The hash of the database's authority, where it has one of its own.
+    pub database_authority_sha256: Option<String>,
+}
+
+fn template_value(key: &KeyPair) -> Value {
+    Value::from_pairs([
+        ("access_key_id", key.access_key_id.as_str()),
+        ("secret_access_key", key.secret_access_key.as_str()),
+    ])
 }
 
 type Variables = Vec<(&'static str, Value)>;
 
 impl Facts {
+    /// The same, with a key.
+    #[must_use]
+    pub fn with_key(mut self, access_key: Option<KeyPair>) -> Self {
+        self.access_key = access_key;
+        self
+    }
+
     fn variables(&self) -> Variables {
         vec![
             ("stack", Value::from(&self.stack)),
@@ -64,6 +84,7 @@ impl Facts {
             ("s3_public_endpoint", Value::from(&self.s3_public_endpoint)),
             ("s3_path_style", Value::from(self.s3_path_style)),
             ("bucket", Value::from(&self.bucket)),
+            ("access_key", self.access_key.as_ref().map_or_else(|| Value::from(()), template_value)),
         ]
     }
 }
@@ -81,6 +102,9 @@ pub fn web(facts: &WebFacts) -> CloudResult<String> {
     let mut variables = facts.facts.variables();
     variables.push(("bundle_key", Value::from(&facts.bundle_key)));
     variables.push(("bundle_sha256", Value::from(&facts.bundle_sha256)));
+    variables.push(("database_authority_key", Value::from(AUTHORITY_KEY)));
+    variables
+        .push(("database_authority_sha256", Value::from(facts.database_authority_sha256.as_deref().unwrap_or(""))));
     render("web", embedded::WEB, variables)
 }
 
@@ -100,7 +124,12 @@ pub fn sample(kind: VmKind) -> CloudResult<String> {
         }
         VmKind::Web => {
             let bundle_sha256 = "0".repeat(64);
-            web(&WebFacts { facts, bundle_key: format!("bundle/{bundle_sha256}/imagecrud"), bundle_sha256 })
+            web(&WebFacts {
+                facts,
+                bundle_key: format!("bundle/{bundle_sha256}/imagecrud"),
+                database_authority_sha256: Some(bundle_sha256.clone()),
+                bundle_sha256,
+            })
         }
     }
 }
@@ -113,6 +142,8 @@ fn sample_facts() -> Facts {
         s3_public_endpoint: "http://s3.localhost:8773".into(),
         s3_path_style: true,
         bucket: "imagecrud-0123456789".into(),
+        // The longer of the two: what is within the limit with a key is so without.
+        access_key: Some(KeyPair { access_key_id: "A".repeat(20), secret_access_key: "s".repeat(40) }),
     }
 }
 
@@ -155,6 +186,19 @@ mod tests {
         }
         assert!(database.contains("vol-12345678"));
         assert!(web.contains(&"0".repeat(64)));
+    }
+
+    #[test]
+    fn only_a_vm_without_a_profile_has_a_secret_and_only_root_may_read_it_there() {
+        let secret = "s".repeat(40);
+        let with = sample(VmKind::Web).unwrap();
+        assert!(with.contains(&secret) && with.contains("permissions: \"0600\""), "{with}");
+        let facts = sample_facts().with_key(None);
+        let web = web(&WebFacts { facts: facts.clone(), ..WebFacts::default() }).unwrap();
+        let database = database(&DatabaseFacts { facts, ..DatabaseFacts::default() }).unwrap();
+        for text in [web, database] {
+            assert!(!text.contains(&secret) && !text.contains("permissions: \"0600\""), "{text}");
+        }
     }
 
     #[test]

@@ -42,6 +42,7 @@ const ACTIONS: &[(&str, &str)] = &[
     ("ListObjects", "ListBucket"),
     ("ListObjectsV2", "ListBucket"),
     ("ListParts", "ListMultipartUploadParts"),
+    ("PutPublicAccessBlock", "PutBucketPublicAccessBlock"),
     ("UploadPart", "PutObject"),
     ("UploadPartCopy", "PutObject"),
 ];

@@ -1,7 +1,13 @@
 //! What a cloud can do. Asked, never guessed from its name: each probe is a call that changes nothing.
 
+use aws_config::retry::RetryConfig;
+use aws_sdk_ec2::types::{
+    HttpTokensState, InstanceMetadataOptionsRequest, ResourceType, Tag, TagSpecification, VolumeType,
+};
+
 use crate::cloud::clients::Clients;
 use crate::cloud::retry::{Class, CloudError};
+use crate::cloud::{RESOURCE_TAG, STACK_TAG};
 use crate::error::Failure;
 
 /// The answers, cached for the run.
@@ -9,10 +15,16 @@ use crate::error::Failure;
 pub struct Capabilities {
     /// Launch templates; launch configurations otherwise.
     pub launch_templates: bool,
-    /// Tags as part of a create; CreateTags right after it otherwise.
+    /// Tags as part of a launch and of a volume's creation; CreateTags right after it otherwise.
+    pub tags_at_launch: bool,
+    /// Tags as part of every other creation too; AWS had those years later, and Eucalyptus never.
     pub tags_at_creation: bool,
     /// Credentials for instances through their profile.
     pub instance_profiles: bool,
+    /// Metadata services that can be told to answer to a token only (IMDSv2).
+    pub metadata_tokens: bool,
+    /// Volumes of the type gp3 that are encrypted.
+    pub encrypted_volumes: bool,
     /// Attributes of load balancers, of which connection draining is one.
     pub connection_draining: bool,
     /// A default VPC.
@@ -24,31 +36,48 @@ impl Capabilities {
     pub fn rows(&self) -> Vec<(&'static str, bool, &'static str)> {
         vec![
             ("launch templates", self.launch_templates, "launch configurations are used"),
+            ("tags at launch", self.tags_at_launch, "tags are set right after the launch or the volume's creation"),
             ("tags at creation", self.tags_at_creation, "tags are set right after each create"),
-            ("instance profiles", self.instance_profiles, "`up` refuses: the VMs would have no credentials"),
+            (
+                "instance profiles",
+                self.instance_profiles,
+                "the VMs get access keys, in their user-data, of users that may use the bucket only",
+            ),
+            ("metadata tokens", self.metadata_tokens, "the VMs' metadata answers without a token too (IMDSv1)"),
+            (
+                "encrypted gp3 volumes",
+                self.encrypted_volumes,
+                "the data volume is of the cloud's own type, as it keeps it",
+            ),
             ("connection draining", self.connection_draining, "an instance going away may cut a request"),
             ("default VPC", self.default_vpc, "name one: network.vpc and network.subnets"),
         ]
     }
 }
 
-/// Asks the cloud, all questions at once.
-pub async fn probe(clients: &Clients) -> Result<Capabilities, Failure> {
+/// Asks the cloud on behalf of a stack, all questions at once.
+pub async fn probe(clients: &Clients, stack: &str) -> Result<Capabilities, Failure> {
     let doing = "asking the cloud what it can do";
-    let (templates, tags, profiles, draining, vpc) = tokio::join!(
+    let (templates, tags, volumes, profiles, tokens, draining, vpc) = tokio::join!(
         launch_templates(clients),
-        tags_at_creation(clients),
+        tags_at_creation(clients, stack),
+        volumes(clients, stack),
         instance_profiles(clients),
+        metadata_tokens(clients, stack),
         connection_draining(clients),
         default_vpc(clients),
     );
-    let answer = |result: Result<bool, CloudError>| result.map_err(|error| Failure::cloud(doing, &error));
+    let failed = |error: CloudError| Failure::cloud(doing, &error);
+    let (tags_at_launch, encrypted_volumes) = volumes.map_err(failed)?;
     Ok(Capabilities {
-        launch_templates: answer(templates)?,
-        tags_at_creation: answer(tags)?,
-        instance_profiles: answer(profiles)?,
-        connection_draining: answer(draining)?,
-        default_vpc: answer(vpc)?,
+        launch_templates: templates.map_err(failed)?,
+        tags_at_launch,
+        tags_at_creation: tags.map_err(failed)?,
+        instance_profiles: profiles.map_err(failed)?,
+        metadata_tokens: tokens.map_err(failed)?,
+        encrypted_volumes,
+        connection_draining: draining.map_err(failed)?,
+        default_vpc: vpc.map_err(failed)?,
     })
 }
 
@@ -70,36 +99,102 @@ async fn launch_templates(clients: &Clients) -> Result<bool, CloudError> {
     known(clients.ec2.describe_launch_templates().max_results(5).send().await.map_err(CloudError::from))
 }
 
-/// Creates a volume in a zone that cannot exist: the refusal tells whether the tags were understood.
-async fn tags_at_creation(clients: &Clients) -> Result<bool, CloudError> {
-    use aws_sdk_ec2::types::{ResourceType, Tag, TagSpecification};
-    let tags = TagSpecification::builder()
-        .resource_type(ResourceType::Volume)
-        .tags(Tag::builder().key("imagecrud:probe").value("never created").build())
-        .build();
-    let answer = clients
-        .ec2
-        .create_volume()
-        .availability_zone("imagecrud-probe-no-such-zone")
-        .size(1)
-        .tag_specifications(tags)
-        .send()
-        .await;
+/// A create that cannot succeed: its refusal tells whether a parameter of it was understood. Who may not create is
+/// told nothing, and what AWS has is taken to be there.
+fn understood(error: &CloudError, parameter: &str) -> bool {
+    match error.class() {
+        Class::Denied => true,
+        _ => !error.to_string().to_ascii_lowercase().contains(parameter),
+    }
+}
+
+const TAGS: &str = "tagspecification";
+
+/// The tag of everything else in the stack, as permissions may ask for it, and as the last look of a teardown would
+/// find what a cloud made of a probe.
+fn tags(stack: &str, kind: ResourceType) -> TagSpecification {
+    let tag = |key: &str, value: &str| Tag::builder().key(key).value(value).build();
+    let tags = TagSpecification::builder().resource_type(kind);
+    tags.tags(tag(STACK_TAG, stack)).tags(tag(RESOURCE_TAG, "probe/none")).build()
+}
+
+/// Creates a group in a VPC that cannot exist.
+async fn tags_at_creation(clients: &Clients, stack: &str) -> Result<bool, CloudError> {
+    let name = format!("{stack}-probe");
+    let create = clients.ec2.create_security_group().group_name(&name).description(&name).vpc_id("vpc-00000000");
+    match create.tag_specifications(tags(stack, ResourceType::SecurityGroup)).send().await.map_err(CloudError::from) {
+        Ok(group) => {
+            // A cloud that does not look at the VPC: take the group away again.
+            let Some(id) = group.group_id() else { return Ok(false) };
+            let shown = clients.ec2.describe_security_groups().group_ids(id).send().await;
+            clients.ec2.delete_security_group().group_id(id).send().await?;
+            Ok(shown?.security_groups().iter().any(|group| !group.tags().is_empty()))
+        }
+        Err(error @ CloudError::Transport(_)) => Err(error),
+        Err(error) => Ok(understood(&error, TAGS)),
+    }
+}
+
+/// Creates an encrypted volume in a zone that cannot exist: whether it takes tags, and whether it can be encrypted.
+async fn volumes(clients: &Clients, stack: &str) -> Result<(bool, bool), CloudError> {
+    let create = || {
+        let create = clients.ec2.create_volume().availability_zone("imagecrud-probe-no-such-zone").size(1);
+        create.encrypted(true).volume_type(VolumeType::Gp3)
+    };
+    let tagged = create().tag_specifications(tags(stack, ResourceType::Volume)).send().await;
+    let (takes_tags, answer) = match tagged.map_err(CloudError::from) {
+        Err(error) if !understood(&error, TAGS) => (false, create().send().await.map_err(CloudError::from)),
+        answer => (true, answer),
+    };
     match answer {
         Ok(volume) => {
             // A cloud that does not look at the zone: take the volume away again.
             if let Some(id) = volume.volume_id() {
                 clients.ec2.delete_volume().volume_id(id).send().await?;
             }
-            Ok(!volume.tags().is_empty())
+            Ok((takes_tags && !volume.tags().is_empty(), volume.encrypted() == Some(true)))
         }
-        Err(error) => {
-            let error = CloudError::from(error);
-            if matches!(error, CloudError::Transport(_)) || error.class() == Class::Denied {
-                return Err(error);
+        Err(error @ CloudError::Transport(_)) => Err(error),
+        Err(error) => Ok((takes_tags, understood(&error, "encrypt"))),
+    }
+}
+
+/// Launches an image that cannot exist.
+async fn metadata_tokens(clients: &Clients, stack: &str) -> Result<bool, CloudError> {
+    let launch = || {
+        let required = InstanceMetadataOptionsRequest::builder().http_tokens(HttpTokensState::Required).build();
+        let launch = clients.ec2.run_instances().image_id("ami-00000000").min_count(1).max_count(1);
+        launch.metadata_options(required).dry_run(true)
+    };
+    let tagged = launch().tag_specifications(tags(stack, ResourceType::Instance)).send().await;
+    let answer = match tagged.map_err(CloudError::from) {
+        Err(error) if !understood(&error, TAGS) => launch().send().await.map_err(CloudError::from),
+        answer => answer,
+    };
+    match answer {
+        Ok(launched) => {
+            // A cloud that knows no dry run.
+            for id in launched.instances().iter().filter_map(|instance| instance.instance_id()) {
+                clients.ec2.terminate_instances().instance_ids(id).send().await?;
             }
-            Ok(error.class() != Class::Unsupported && !error.to_string().contains("TagSpecification"))
+            Ok(launched.instances().iter().all(|instance| instance.metadata_options().is_some()))
         }
+        Err(error @ CloudError::Transport(_)) => Err(error),
+        Err(error) => Ok(understood(&error, "metadataoptions")),
+    }
+}
+
+/// Whether launch configurations may be created; asked where there is nothing better.
+pub async fn launch_configurations(clients: &Clients) -> Result<bool, CloudError> {
+    let create = clients.autoscaling.create_launch_configuration().launch_configuration_name("imagecrud-probe");
+    match create.image_id("ami-00000000").instance_type("imagecrud.none").send().await.map_err(CloudError::from) {
+        Ok(_) => {
+            let delete = clients.autoscaling.delete_launch_configuration().launch_configuration_name("imagecrud-probe");
+            delete.send().await?;
+            Ok(true)
+        }
+        Err(error @ CloudError::Transport(_)) => Err(error),
+        Err(error) => Ok(error.class() != Class::Unsupported),
     }
 }
 
@@ -116,10 +211,7 @@ async fn connection_draining(clients: &Clients) -> Result<bool, CloudError> {
             .load_balancer_name(name)
             .customize()
             // A cloud without the action may fail with a 500, which is an answer to this question.
-            .config_override(
-                aws_sdk_elasticloadbalancing::config::Builder::new()
-                    .retry_config(aws_config::retry::RetryConfig::disabled()),
-            )
+            .config_override(aws_sdk_elasticloadbalancing::config::Builder::new().retry_config(RetryConfig::disabled()))
             .send()
             .await
             .map_err(CloudError::from),

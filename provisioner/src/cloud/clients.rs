@@ -1,7 +1,8 @@
 //! SDK clients, for AWS by the usual chain or for any cloud described by an eucarc.
 
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use aws_config::retry::RetryConfig;
@@ -110,8 +111,8 @@ pub async fn for_eucarc(eucarc: &Eucarc, region: Option<&str>) -> Result<Clients
         .timeout_config(timeouts())
         .load()
         .await;
-    let s3_url = eucarc.require(&["S3_URL"])?;
-    let ec2_url = eucarc.require(&["EC2_URL"])?;
+    let s3_url = &of_service(eucarc.require(&["S3_URL"])?, "objectstorage", eucarc);
+    let ec2_url = &of_service(eucarc.require(&["EC2_URL"])?, "compute", eucarc);
     let endpoints = Endpoints {
         ec2: ec2_url.to_owned(),
         s3_for_vms: trimmed(eucarc.first(&["S3_VM_URL"]).unwrap_or(s3_url)),
@@ -132,28 +133,42 @@ pub async fn for_eucarc(eucarc: &Eucarc, region: Option<&str>) -> Result<Clients
         ec2: aws_sdk_ec2::Client::from_conf(aws_sdk_ec2::config::Builder::from(&config).endpoint_url(ec2_url).build()),
         elb: aws_sdk_elasticloadbalancing::Client::from_conf(
             aws_sdk_elasticloadbalancing::config::Builder::from(&config)
-                .endpoint_url(eucarc.require(&["AWS_ELB_URL"])?)
+                .endpoint_url(of_service(eucarc.require(&["AWS_ELB_URL"])?, "LoadBalancing", eucarc))
                 .build(),
         ),
         autoscaling: aws_sdk_autoscaling::Client::from_conf(
             aws_sdk_autoscaling::config::Builder::from(&config)
-                .endpoint_url(eucarc.require(&["AWS_AUTO_SCALING_URL"])?)
+                .endpoint_url(of_service(eucarc.require(&["AWS_AUTO_SCALING_URL"])?, "AutoScaling", eucarc))
                 .build(),
         ),
         cloudwatch: aws_sdk_cloudwatch::Client::from_conf(
             aws_sdk_cloudwatch::config::Builder::from(&config)
-                .endpoint_url(eucarc.require(&["AWS_CLOUDWATCH_URL"])?)
+                .endpoint_url(of_service(eucarc.require(&["AWS_CLOUDWATCH_URL"])?, "CloudWatch", eucarc))
                 .build(),
         ),
         iam: aws_sdk_iam::Client::from_conf(
             aws_sdk_iam::config::Builder::from(&config)
-                .endpoint_url(eucarc.require(&["AWS_IAM_URL", "EUARE_URL"])?)
+                .endpoint_url(of_service(eucarc.require(&["AWS_IAM_URL", "EUARE_URL"])?, "Euare", eucarc))
                 .build(),
         ),
         s3: aws_sdk_s3::Client::from_conf(s3),
         http: http_client()?,
         endpoints,
     })
+}
+
+/// Eucalyptus 4 may give addresses without a path. Where its services have names of their own that is all; behind
+/// one name the path tells them apart.
+fn of_service(url: &str, service: &str, eucarc: &Eucarc) -> String {
+    let parsed = |url: &str| reqwest::Url::parse(url).ok();
+    let host = |url: reqwest::Url| url.host_str().map(str::to_owned);
+    let hosts = [&["EC2_URL"], &["AWS_ELB_URL"]].map(|name| eucarc.first(name).and_then(parsed).and_then(host));
+    match parsed(url) {
+        Some(at) if at.path() == "/" && at.port() == Some(8773) && hosts[0] == hosts[1] => {
+            format!("{}/services/{service}", trimmed(url))
+        }
+        _ => url.to_owned(),
+    }
 }
 
 fn trimmed(url: &str) -> String {
@@ -177,12 +192,23 @@ pub fn http_client() -> Result<reqwest::Client, Failure> {
     builder.build().map_err(fail)
 }
 
+/// Hosts that lead elsewhere than their names say.
+static LED: Mutex<BTreeMap<String, String>> = Mutex::new(BTreeMap::new());
+
+/// Has every client of plain HTTP find a host where another one is.
+pub fn lead(host: &str, to: &str) {
+    if let Ok(mut led) = LED.lock() {
+        led.insert(host.to_owned(), to.to_owned());
+    }
+}
+
 struct LocalhostAware;
 
 impl reqwest::dns::Resolve for LocalhostAware {
     fn resolve(&self, name: reqwest::dns::Name) -> reqwest::dns::Resolving {
         Box::pin(async move {
-            let host = name.as_str();
+            let led = LED.lock().ok().and_then(|led| led.get(name.as_str()).cloned());
+            let host = led.as_deref().unwrap_or(name.as_str());
             if is_localhost(host) {
                 let here: reqwest::dns::Addrs = Box::new(std::iter::once(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))));
                 return Ok(here);
@@ -208,6 +234,19 @@ pub fn is_loopback(url: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn services_behind_one_name_are_told_apart_by_their_paths() {
+        let at = |ec2: &str, elb: &str| {
+            let text = format!("EC2_URL={ec2}\nAWS_ELB_URL={elb}\n");
+            of_service(elb, "LoadBalancing", &Eucarc::parse(&text, "/"))
+        };
+        assert_eq!(at("http://10.1.1.1:8773/", "http://10.1.1.1:8773/"), "http://10.1.1.1:8773/services/LoadBalancing");
+        for elb in ["http://loadbalancing.c:8773/", "http://compute.c:8773/services/LoadBalancing", "http://compute.c/"]
+        {
+            assert_eq!(at("http://compute.c:8773/", elb), elb);
+        }
+    }
 
     #[test]
     fn names_under_localhost_are_this_machine() {

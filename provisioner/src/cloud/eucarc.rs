@@ -38,6 +38,11 @@ impl Eucarc {
         Self(variables)
     }
 
+    /// What another file says in other words.
+    pub fn from_variables(variables: BTreeMap<String, String>) -> Self {
+        Self(variables)
+    }
+
     /// The first of several names that is set and not empty.
     pub fn first(&self, names: &[&str]) -> Option<&str> {
         names.iter().find_map(|name| self.0.get(*name).map(String::as_str).filter(|value| !value.is_empty()))

@@ -7,6 +7,7 @@ use crate::cloud::retry::{CloudError, found_if_known, gone};
 use crate::cloud::{Cloud, RESOURCE_TAG, STACK_TAG};
 use crate::resource::{CloudResult, ResourceKey};
 use crate::resources::database_instance::is_alive;
+use crate::resources::scaling_alarm;
 
 /// Something of the stack that is still there.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -108,7 +109,7 @@ async fn in_auto_scaling(cloud: &Cloud) -> CloudResult<Vec<Leftover>> {
     let (groups, configurations, alarms) = tokio::join!(
         cloud.autoscaling.describe_auto_scaling_groups().auto_scaling_group_names(&name).send(),
         cloud.autoscaling.describe_launch_configurations().send(),
-        cloud.cloudwatch.describe_alarms().alarm_name_prefix(cloud.name("cpu-")).send(),
+        cloud.cloudwatch.describe_alarms().set_alarm_names(Some(scaling_alarm::names(cloud))).send(),
     );
     let mut all = Vec::new();
     let groups = found_if_known(groups.map_err(CloudError::from))?;
@@ -147,6 +148,10 @@ async fn in_iam(cloud: &Cloud) -> CloudResult<Vec<Leftover>> {
         }
         if found_if_known(profile.map_err(CloudError::from))?.is_some() {
             all.push(Leftover::new("instance-profile", Some(&name), &[]));
+        }
+        if !cloud.capabilities.instance_profiles {
+            let user = cloud.iam.get_user().user_name(&name).send().await.map_err(CloudError::from);
+            all.extend(found_if_known(user)?.map(|_| Leftover::new("user", Some(&name), &[])));
         }
     }
     Ok(all)

@@ -1,6 +1,7 @@
 //! `doctor`: says beforehand what would stop `up`, and what this cloud can do.
 
 use crate::cloud::clients::{Clients, is_loopback};
+use crate::cloud::quotas::{self, Quota};
 use crate::cloud::{Cloud, capabilities, local, site};
 use crate::commands::up::{bundle_path, port_can_be_bound};
 use crate::commands::{Session, WhenStopped};
@@ -9,6 +10,9 @@ use crate::error::{Exit, Failure};
 use crate::report::table;
 use crate::resources::bundle::LocalBinary;
 use crate::resources::{volume, web_endpoint};
+use crate::stack::user_data_lengths;
+use crate::state::State;
+use crate::user_data::LIMIT_BYTES;
 
 /// One line of the answer.
 struct Check {
@@ -68,7 +72,7 @@ pub async fn run(session: Session) -> Result<Exit, Failure> {
 
 /// Everything that takes a cloud to answer; returns the table of what it can do.
 async fn look(session: &Session, clients: Clients, checks: &mut Vec<Check>) -> Option<String> {
-    let capabilities = match capabilities::probe(&clients).await {
+    let capabilities = match capabilities::probe(&clients, session.config.stack()).await {
         Ok(capabilities) => capabilities,
         Err(failure) => {
             checks.push(check("credentials", Err(failure)));
@@ -76,6 +80,9 @@ async fn look(session: &Session, clients: Clients, checks: &mut Vec<Check>) -> O
         }
     };
     checks.push(check("credentials", Ok(format!("accepted by {}", session.cloud_identity(&clients)))));
+    if !capabilities.launch_templates {
+        checks.push(check("launch configurations", launch_configurations(&clients).await));
+    }
     match session.state(&clients).await {
         Ok(state) => {
             let cloud = Cloud::new(clients, &state.stack, &state.stack_id, capabilities);
@@ -86,6 +93,8 @@ async fn look(session: &Session, clients: Clients, checks: &mut Vec<Check>) -> O
                 "zone, network, image",
                 place.map(|site| format!("{}, {}, {}", site.zone, site.vpc_id, site.image_id)),
             ));
+            checks.push(check("quotas", quotas(&cloud, session, &state).await));
+            checks.push(check("user-data", user_data(&cloud)));
             let balanced = web_endpoint::url(&cloud).await.ok().flatten();
             if is_loopback(&cloud.endpoints.ec2) {
                 checks.push(match balanced {
@@ -105,6 +114,34 @@ async fn look(session: &Session, clients: Clients, checks: &mut Vec<Check>) -> O
         })
         .collect();
     Some(table(&["CAPABILITY", "", "WITHOUT IT"], &rows))
+}
+
+/// Accounts of today may not create any, and a cloud with neither way to say what a group launches is of no use.
+async fn launch_configurations(clients: &Clients) -> Result<String, Failure> {
+    match capabilities::launch_configurations(clients).await {
+        Ok(true) => Ok("open".to_owned()),
+        Ok(false) => Err(Failure::new("", "closed to this account, and there are no launch templates")
+            .hint("nothing tells a group here what to launch; choose another cloud")),
+        Err(error) => Err(Failure::cloud("", &error)),
+    }
+}
+
+/// Whether the largest group, the database VM and the surplus of a rollout fit into the account.
+async fn quotas(cloud: &Cloud, session: &Session, state: &State) -> Result<String, Failure> {
+    let bounds = state.scale.unwrap_or_else(|| session.config.bounds());
+    let quotas = quotas::list(cloud, bounds.max as usize + 2).await.map_err(|error| Failure::cloud("", &error))?;
+    let listed: Vec<String> = quotas.iter().map(ToString::to_string).collect();
+    let listed = if listed.is_empty() { "the cloud tells none".to_owned() } else { listed.join("; ") };
+    if quotas.iter().all(Quota::is_enough) {
+        return Ok(listed);
+    }
+    Err(Failure::new("", listed).hint("ask for a higher limit, lower web.max, or remove what is not needed"))
+}
+
+/// The length of what the VMs would be told.
+fn user_data(cloud: &Cloud) -> Result<String, Failure> {
+    let (database, web) = user_data_lengths(cloud).map_err(|error| Failure::cloud("", &error))?;
+    Ok(format!("{database} and {web} bytes of {LIMIT_BYTES}"))
 }
 
 fn binary(session: &Session) -> Result<String, Failure> {

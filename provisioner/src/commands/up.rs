@@ -34,11 +34,9 @@ pub async fn run(mut session: Session, options: UpOptions) -> Result<Exit, Failu
         .ok_or_else(|| Failure::new("connecting", "the local cloud does not run"))?;
     let (cloud, state) = session.connect(clients).await?;
     if !cloud.capabilities.instance_profiles {
-        return Err(Failure::new(
-            "looking at the cloud",
-            "it has no instance profiles, so its VMs have no credentials",
-        )
-        .hint("`imagecrud-deploy doctor` prints what this cloud can do"));
+        session.report.say(
+            "this cloud has no instance profiles: in their user-data the VMs get keys of users that may use the stack's bucket only",
+        );
     }
     let binary = hashing.await.map_err(|error| Failure::new("reading the app's binary", error))??;
     let bounds = state.scale.unwrap_or_else(|| session.config.bounds());

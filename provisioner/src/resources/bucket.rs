@@ -6,7 +6,7 @@ use aws_sdk_s3::types::{
 };
 
 use crate::cloud::Cloud;
-use crate::cloud::retry::{CloudError, found, gone};
+use crate::cloud::retry::{Class, CloudError, found, gone};
 use crate::resource::{
     Changes, ClientToken, CloudResult, Desired, Observed, Outputs, Resource, ResourceKey, Retention,
 };
@@ -60,10 +60,14 @@ impl Resource for Bucket {
             .build();
         let blocked =
             cloud.s3.put_public_access_block().bucket(&name).public_access_block_configuration(block).send().await;
-        if let Err(error) = blocked {
-            tracing::debug!(error = %CloudError::from(error), "the cloud takes no public access block");
+        match blocked.map_err(CloudError::from) {
+            Err(error) if error.class() == Class::Denied => Err(error),
+            Err(error) => {
+                tracing::debug!(%error, "the cloud takes no public access block");
+                Ok(())
+            }
+            Ok(_) => Ok(()),
         }
-        Ok(())
     }
 
     async fn update(&self, _: &Cloud, _: &Outputs, _: &Observed, _: &Changes) -> CloudResult<()> {

@@ -10,7 +10,7 @@ use crate::resource::{
 };
 use crate::resources::{database_instance, keys};
 
-const OBJECT_KEY: &str = "config/database.json";
+pub(crate) const OBJECT_KEY: &str = "config/database.json";
 
 /// The endpoint.
 pub struct DatabaseEndpoint;
@@ -26,7 +26,7 @@ async fn published(cloud: &Cloud) -> CloudResult<Option<(String, String)>> {
 }
 
 /// Host and port of a URL, without its password.
-fn host_of(url: &str) -> String {
+pub(crate) fn host_of(url: &str) -> String {
     let rest = url.rsplit_once('@').map_or(url, |(_, rest)| rest);
     rest.split('/').next().unwrap_or_default().to_owned()
 }

@@ -3,7 +3,10 @@
 use std::sync::OnceLock;
 
 use async_trait::async_trait;
-use aws_sdk_ec2::types::{IamInstanceProfileSpecification, Instance, InstanceStateName, InstanceType, ResourceType};
+use aws_sdk_ec2::types::{
+    HttpTokensState, IamInstanceProfileSpecification, Instance, InstanceMetadataOptionsRequest, InstanceStateName,
+    InstanceType, ResourceType,
+};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
@@ -12,6 +15,7 @@ use crate::cloud::retry::{CloudError, found, gone};
 use crate::resource::{
     Changes, ClientToken, CloudResult, Desired, Observed, Outputs, Patience, Phase, Resource, ResourceKey, Value,
 };
+use crate::resources::access_key::Access;
 use crate::resources::keys;
 use crate::state::sha256_hex;
 use crate::user_data::{self, DatabaseFacts, Facts};
@@ -28,6 +32,10 @@ pub struct DatabaseInstance {
     pub subnet_id: String,
     /// What its user-data says.
     pub facts: Facts,
+    /// Whether its metadata is told to token holders only.
+    pub metadata_tokens: bool,
+    /// How it comes by its credentials.
+    pub access: Access,
     /// Where the volume is attached.
     pub device: &'static str,
     /// The instance that this run launched.
@@ -54,7 +62,7 @@ pub(crate) fn is_alive(instance: &Instance) -> bool {
 impl DatabaseInstance {
     fn user_data(&self, volume_id: &str) -> CloudResult<String> {
         user_data::database(&DatabaseFacts {
-            facts: self.facts.clone(),
+            facts: self.facts.clone().with_key(self.access.key()),
             volume_id: volume_id.to_owned(),
             device: self.device.to_owned(),
         })
@@ -72,18 +80,18 @@ impl Resource for DatabaseInstance {
             keys::volume(),
             keys::key_pair(),
             keys::security_group("database"),
-            keys::instance_profile("database"),
+            self.access.need("database"),
             keys::database_password(),
         ]
     }
 
     fn desired(&self, known: &Outputs) -> Desired {
-        let user_data = match known.id(&keys::volume()) {
-            Value::Known(id) => {
+        let user_data = match (known.id(&keys::volume()), known.id(&self.access.need("database"))) {
+            (Value::Known(id), Value::Known(_)) => {
                 let text = self.user_data(&id).unwrap_or_else(|error| error.to_string());
                 Value::Known(sha256_hex(text.as_bytes()))
             }
-            later => later,
+            (Value::Known(_), later) | (later, _) => later,
         };
         // Image, user-data and subnet are what it was launched with; find() does not tell them, so a newer
         // image does not refuse a plan.
@@ -130,7 +138,9 @@ impl Resource for DatabaseInstance {
 
     async fn create(&self, cloud: &Cloud, known: &Outputs, token: &ClientToken) -> CloudResult<()> {
         let user_data = self.user_data(known.require(&keys::volume())?)?;
-        let profile = known.require(&keys::instance_profile("database"))?;
+        let profile = self.access.profile(known, "database")?;
+        let profile = profile.map(|name| IamInstanceProfileSpecification::builder().name(name).build());
+        let tokens = InstanceMetadataOptionsRequest::builder().http_tokens(HttpTokensState::Required).build();
         let answer = cloud
             .ec2
             .run_instances()
@@ -141,7 +151,8 @@ impl Resource for DatabaseInstance {
             .key_name(known.require(&keys::key_pair())?)
             .subnet_id(&self.subnet_id)
             .security_group_ids(known.require(&keys::security_group("database"))?)
-            .iam_instance_profile(IamInstanceProfileSpecification::builder().name(profile).build())
+            .set_iam_instance_profile(profile)
+            .set_metadata_options(self.metadata_tokens.then_some(tokens))
             .user_data(STANDARD.encode(user_data))
             .client_token(&token.0)
             .set_tag_specifications(cloud.tag_specification(ResourceType::Instance, &self.key()).map(|tags| vec![tags]))

@@ -2,7 +2,10 @@
 //! each version is one of its own, named after its digest; former ones go once the group has moved on.
 
 use async_trait::async_trait;
-use aws_sdk_autoscaling::types::{InstanceMonitoring, LaunchConfiguration as SdkLaunchConfiguration};
+use aws_sdk_autoscaling::types::{
+    InstanceMetadataHttpTokensState, InstanceMetadataOptions, InstanceMonitoring,
+    LaunchConfiguration as SdkLaunchConfiguration,
+};
 
 use crate::cloud::Cloud;
 use crate::cloud::retry::{Class, CloudError, gone};
@@ -10,7 +13,7 @@ use crate::resource::{
     Attributes, Changes, ClientToken, CloudResult, Desired, Observed, Outputs, Resource, ResourceKey, Value,
 };
 use crate::resources::keys;
-use crate::resources::launch_spec::{LaunchSpec, digest, digest_of_user_data};
+use crate::resources::launch_spec::{LaunchSpec, digest, digest_of_user_data, metadata_tokens};
 
 /// The launch configuration.
 pub struct LaunchConfiguration(pub LaunchSpec);
@@ -39,12 +42,15 @@ fn flatten(configuration: &SdkLaunchConfiguration) -> Attributes {
     let text = |text: Option<&str>| text.unwrap_or_default().to_owned();
     // A profile may come back as an ARN; its last part is the name.
     let profile = text(configuration.iam_instance_profile());
+    let tokens = configuration.metadata_options().and_then(|options| options.http_tokens());
+    let tokens = tokens == Some(&InstanceMetadataHttpTokensState::Required);
     let mut attributes = Attributes::default()
         .with("image_id", text(configuration.image_id()))
         .with("instance_type", text(configuration.instance_type()))
         .with("key_name", text(configuration.key_name()))
         .with("security_group", configuration.security_groups().join(", "))
         .with("instance_profile", profile.rsplit('/').next().unwrap_or_default())
+        .with("metadata_tokens", metadata_tokens(tokens))
         .with("user_data", digest_of_user_data(configuration.user_data().unwrap_or_default()));
     let digest = digest(&attributes);
     attributes.0.insert("digest", digest);
@@ -66,6 +72,7 @@ impl LaunchConfiguration {
         let Value::Known(digest) = self.0.digest(known) else {
             return Err(CloudError::other("what it refers to is not there yet"));
         };
+        let tokens = InstanceMetadataOptions::builder().http_tokens(InstanceMetadataHttpTokensState::Required).build();
         let create = cloud
             .autoscaling
             .create_launch_configuration()
@@ -74,7 +81,8 @@ impl LaunchConfiguration {
             .instance_type(&self.0.instance_type)
             .key_name(known.require(&keys::key_pair())?)
             .security_groups(known.require(&keys::security_group("web"))?)
-            .iam_instance_profile(known.require(&keys::instance_profile("web"))?)
+            .set_iam_instance_profile(self.0.access.profile(known, "web")?)
+            .set_metadata_options(self.0.metadata_tokens.then_some(tokens))
             .instance_monitoring(InstanceMonitoring::builder().enabled(true).build())
             .user_data(self.0.user_data()?);
         match create.send().await.map_err(CloudError::from) {
@@ -92,7 +100,7 @@ impl Resource for LaunchConfiguration {
     }
 
     fn needs(&self) -> Vec<ResourceKey> {
-        LaunchSpec::needs()
+        self.0.needs()
     }
 
     fn desired(&self, known: &Outputs) -> Desired {

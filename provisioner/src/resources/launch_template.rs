@@ -2,28 +2,34 @@
 
 use async_trait::async_trait;
 use aws_sdk_ec2::types::{
-    InstanceType, LaunchTemplateIamInstanceProfileSpecificationRequest, LaunchTemplateVersion,
-    LaunchTemplatesMonitoringRequest, RequestLaunchTemplateData, ResourceType,
+    InstanceType, LaunchTemplateHttpTokensState, LaunchTemplateIamInstanceProfileSpecificationRequest,
+    LaunchTemplateInstanceMetadataOptionsRequest, LaunchTemplateVersion, LaunchTemplatesMonitoringRequest,
+    RequestLaunchTemplateData, ResourceType,
 };
 
 use crate::cloud::Cloud;
 use crate::cloud::retry::{CloudError, found, gone};
 use crate::resource::{Changes, ClientToken, CloudResult, Desired, Observed, Outputs, Resource, ResourceKey};
 use crate::resources::keys;
-use crate::resources::launch_spec::{LaunchSpec, digest, digest_of_user_data};
+use crate::resources::launch_spec::{LaunchSpec, digest, digest_of_user_data, metadata_tokens};
 
 /// The launch template.
 pub struct LaunchTemplate(pub LaunchSpec);
 
 impl LaunchTemplate {
     fn data(&self, known: &Outputs) -> CloudResult<RequestLaunchTemplateData> {
-        let profile = known.require(&keys::instance_profile("web"))?;
+        let profile = self.0.access.profile(known, "web")?;
+        let profile =
+            profile.map(|name| LaunchTemplateIamInstanceProfileSpecificationRequest::builder().name(name).build());
+        let tokens = LaunchTemplateHttpTokensState::Required;
+        let tokens = LaunchTemplateInstanceMetadataOptionsRequest::builder().http_tokens(tokens).build();
         Ok(RequestLaunchTemplateData::builder()
             .image_id(&self.0.image_id)
             .instance_type(InstanceType::from(self.0.instance_type.as_str()))
             .key_name(known.require(&keys::key_pair())?)
             .security_group_ids(known.require(&keys::security_group("web"))?)
-            .iam_instance_profile(LaunchTemplateIamInstanceProfileSpecificationRequest::builder().name(profile).build())
+            .set_iam_instance_profile(profile)
+            .set_metadata_options(self.0.metadata_tokens.then_some(tokens))
             // Minutes instead of five-minute averages, or the alarms of two minutes see nothing.
             .monitoring(LaunchTemplatesMonitoringRequest::builder().enabled(true).build())
             .user_data(self.0.user_data()?)
@@ -46,12 +52,15 @@ fn flatten(version: &LaunchTemplateVersion) -> Observed {
         .detail(format!("version {number}"));
     let Some(data) = version.launch_template_data() else { return observed };
     let profile = data.iam_instance_profile().and_then(|profile| profile.name());
+    let tokens = data.metadata_options().and_then(|options| options.http_tokens());
+    let tokens = tokens == Some(&LaunchTemplateHttpTokensState::Required);
     let mut observed = observed
         .with("image_id", data.image_id().unwrap_or_default())
         .with("instance_type", data.instance_type().map_or("", InstanceType::as_str))
         .with("key_name", data.key_name().unwrap_or_default())
         .with("security_group", data.security_group_ids().join(", "))
         .with("instance_profile", profile.unwrap_or_default())
+        .with("metadata_tokens", metadata_tokens(tokens))
         .with("user_data", digest_of_user_data(data.user_data().unwrap_or_default()));
     let digest = digest(&observed.attributes);
     observed.attributes.0.insert("digest", digest);
@@ -79,7 +88,7 @@ impl Resource for LaunchTemplate {
     }
 
     fn needs(&self) -> Vec<ResourceKey> {
-        LaunchSpec::needs()
+        self.0.needs()
     }
 
     fn desired(&self, known: &Outputs) -> Desired {

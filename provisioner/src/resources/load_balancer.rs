@@ -2,7 +2,8 @@
 
 use async_trait::async_trait;
 use aws_sdk_elasticloadbalancing::types::{
-    ConnectionDraining, HealthCheck, Listener, LoadBalancerAttributes, LoadBalancerDescription, Tag,
+    ConnectionDraining, CrossZoneLoadBalancing, HealthCheck, Listener, LoadBalancerAttributes, LoadBalancerDescription,
+    Tag,
 };
 
 use crate::cloud::retry::{CloudError, found, found_if_known, gone};
@@ -15,10 +16,30 @@ const DRAINING_SECS: i32 = 20;
 /// Said by a tag where the cloud has the call but keeps draining off, as Eucalyptus LoadBalancer.java does.
 const NO_DRAINING_TAG: &str = "imagecrud:no-draining";
 
+/// The host name by which browsers know it, where that is not its own.
+const HOST_TAG: &str = "imagecrud:host";
+
+/// The host name that leads to the stack's load balancer, by its tag.
+pub(crate) async fn host(cloud: &Cloud) -> CloudResult<Option<String>> {
+    let tags = cloud.elb.describe_tags().load_balancer_names(&cloud.stack).send().await.map_err(CloudError::from);
+    let Some(answer) = found_if_known(tags)? else { return Ok(None) };
+    let tags = answer.tag_descriptions().iter().flat_map(|description| description.tags());
+    Ok(host_in(tags))
+}
+
+fn host_in<'t>(mut tags: impl Iterator<Item = &'t Tag>) -> Option<String> {
+    let tag = tags.find(|tag| tag.key() == HOST_TAG)?;
+    tag.value().filter(|host| !host.is_empty()).map(str::to_owned)
+}
+
 /// The load balancer.
 pub struct LoadBalancer {
     /// Where it listens.
     pub port: u16,
+    /// The certificate with which it speaks HTTPS.
+    pub certificate: Option<String>,
+    /// The host name in the certificate.
+    pub host: Option<String>,
     /// Its subnets, one per zone.
     pub subnets: Vec<String>,
     /// Whether the cloud knows connection draining.
@@ -28,7 +49,8 @@ pub struct LoadBalancer {
 impl LoadBalancer {
     fn listener(&self) -> CloudResult<Listener> {
         Listener::builder()
-            .protocol("HTTP")
+            .protocol(if self.certificate.is_some() { "HTTPS" } else { "HTTP" })
+            .set_ssl_certificate_id(self.certificate.clone())
             .load_balancer_port(i32::from(self.port))
             .instance_protocol("HTTP")
             .instance_port(80)
@@ -54,7 +76,12 @@ impl LoadBalancer {
             return Ok(());
         }
         let draining = ConnectionDraining::builder().enabled(true).timeout(DRAINING_SECS).build();
-        let attributes = LoadBalancerAttributes::builder().connection_draining(draining).build();
+        // Off by default in this API; zones with fewer web servers would have each of theirs work harder.
+        let cross_zone = CrossZoneLoadBalancing::builder().enabled(true).build();
+        let attributes = LoadBalancerAttributes::builder()
+            .connection_draining(draining)
+            .set_cross_zone_load_balancing((self.subnets.len() > 1).then_some(cross_zone))
+            .build();
         let modify = cloud.elb.modify_load_balancer_attributes().load_balancer_name(name);
         modify.load_balancer_attributes(attributes).send().await?;
         let now = cloud.elb.describe_load_balancer_attributes().load_balancer_name(name).send().await?;
@@ -78,7 +105,8 @@ fn flatten_listeners(description: &LoadBalancerDescription) -> String {
         .filter_map(|description| description.listener())
         .map(|l| {
             let to = l.instance_protocol().unwrap_or(l.protocol());
-            format!("{} {} -> {to} {}", l.protocol(), l.load_balancer_port(), l.instance_port())
+            let certificate = l.ssl_certificate_id().map(|arn| format!(" by {arn}")).unwrap_or_default();
+            format!("{} {} -> {to} {}{certificate}", l.protocol(), l.load_balancer_port(), l.instance_port())
         })
         .collect();
     listeners.sort();
@@ -109,10 +137,15 @@ impl Resource for LoadBalancer {
     }
 
     fn desired(&self, known: &Outputs) -> Desired {
+        let listener = match &self.certificate {
+            Some(arn) => format!("HTTPS {} -> HTTP 80 by {arn}", self.port),
+            None => format!("HTTP {} -> HTTP 80", self.port),
+        };
         let desired = Desired::default()
-            .with("listeners", format!("HTTP {} -> HTTP 80", self.port))
+            .with("listeners", listener)
             .with("health_check", "HTTP:80/healthz every 5s within 3s, 2 up, 2 down")
             .with_value("security_groups", known.id(&keys::security_group("load-balancer")));
+        let desired = desired.with("host", self.host.as_deref().unwrap_or_default());
         if self.draining { desired.with("draining", format!("{DRAINING_SECS}s")) } else { desired }
     }
 
@@ -147,6 +180,7 @@ impl Resource for LoadBalancer {
             .with("security_groups", groups.join(", "))
             .with("dns_name", dns_name)
             .with("port", port.unwrap_or_default())
+            .with("host", host_in(tags.iter().copied()).unwrap_or_default())
             .detail(dns_name);
         if self.draining && !tags.iter().any(|tag| tag.key() == NO_DRAINING_TAG) {
             let answer = cloud.elb.describe_load_balancer_attributes().load_balancer_name(name).send().await;
@@ -173,6 +207,10 @@ impl Resource for LoadBalancer {
             .security_groups(known.require(&keys::security_group("load-balancer"))?)
             .tags(tag(STACK_TAG, name)?)
             .tags(tag(RESOURCE_TAG, self.key().as_str())?);
+        let create = match &self.host {
+            Some(host) => create.tags(tag(HOST_TAG, host)?),
+            None => create,
+        };
         if let Err(error) = create.send().await.map_err(CloudError::from) {
             // Made by a run whose answer was lost: what differs is changed by the next plan.
             let ours = error.code() == "DuplicateLoadBalancerName" && self.find(cloud).await?.is_some();
@@ -186,7 +224,14 @@ impl Resource for LoadBalancer {
 
     async fn update(&self, cloud: &Cloud, known: &Outputs, observed: &Observed, changes: &Changes) -> CloudResult<()> {
         let name = &observed.id;
-        if changes.to("listeners").is_some() {
+        let other_certificate = self.certificate.as_ref().filter(|_| {
+            let same = format!("HTTPS {} -> HTTP 80 by ", self.port);
+            changes.0.get("listeners").is_some_and(|(from, _)| from.starts_with(&same) && !from.contains(", "))
+        });
+        if let Some(arn) = other_certificate {
+            let set = cloud.elb.set_load_balancer_listener_ssl_certificate().load_balancer_name(name);
+            set.load_balancer_port(i32::from(self.port)).ssl_certificate_id(arn).send().await?;
+        } else if changes.to("listeners").is_some() {
             if let Ok(port) = observed.attributes.get("port").parse::<i32>() {
                 let delete = cloud.elb.delete_load_balancer_listeners().load_balancer_name(name);
                 gone(delete.load_balancer_ports(port).send().await.map_err(CloudError::from))?;
@@ -203,6 +248,11 @@ impl Resource for LoadBalancer {
         }
         if changes.to("draining").is_some() {
             self.configure_draining(cloud, name).await?;
+        }
+        if changes.to("host").is_some() {
+            // An empty one is none: so no right to remove tags is needed.
+            let host = tag(HOST_TAG, self.host.as_deref().unwrap_or_default())?;
+            cloud.elb.add_tags().load_balancer_names(name).tags(host).send().await?;
         }
         Ok(())
     }

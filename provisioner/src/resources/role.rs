@@ -7,9 +7,10 @@ use crate::cloud::retry::{CloudError, found, gone};
 use crate::cloud::{Cloud, RESOURCE_TAG, STACK_TAG};
 use crate::resource::{Changes, ClientToken, CloudResult, Desired, Observed, Outputs, Resource, ResourceKey};
 use crate::resources::keys;
+use crate::resources::own_database::AUTHORITY_KEY;
 use crate::state::sha256_hex;
 
-const POLICY_NAME: &str = "imagecrud";
+pub(crate) const POLICY_NAME: &str = "imagecrud";
 
 /// A role with its one inline policy.
 pub struct Role {
@@ -27,7 +28,8 @@ impl Role {
             // With it a missing object is 404; without it, 403.
             { "Effect": "Allow", "Action": ["s3:ListBucket"], "Resource": [arn] },
             { "Effect": "Allow", "Action": ["s3:GetObject"],
-              "Resource": [format!("{arn}/bundle/*"), format!("{arn}/config/database.json")] },
+              "Resource": [format!("{arn}/bundle/*"), format!("{arn}/config/database.json"),
+                           format!("{arn}/{AUTHORITY_KEY}")] },
             { "Effect": "Allow", "Action": ["s3:GetObject", "s3:PutObject", "s3:DeleteObject"],
               "Resource": [format!("{arn}/p/*"), format!("{arn}/t/*")] },
         ]});
@@ -54,12 +56,12 @@ fn trust() -> Json {
 }
 
 /// A short digest of a policy, the same for every way of writing the same JSON.
-fn digest(policy: &Json) -> String {
+pub(crate) fn digest(policy: &Json) -> String {
     sha256_hex(policy.to_string().as_bytes())[..12].to_owned()
 }
 
 /// Policies come back percent-encoded from AWS, and plainly from others.
-fn digest_of_document(document: &str) -> String {
+pub(crate) fn digest_of_document(document: &str) -> String {
     serde_json::from_str(document)
         .or_else(|_| serde_json::from_str(&percent_decoded(document)))
         .map_or_else(|_| "unreadable".to_owned(), |policy| digest(&policy))

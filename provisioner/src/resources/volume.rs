@@ -1,7 +1,7 @@
 //! The data volume: every row lives on it. It outlives the VM, and unless told otherwise the stack.
 
 use async_trait::async_trait;
-use aws_sdk_ec2::types::{ResourceType, Volume as SdkVolume, VolumeState};
+use aws_sdk_ec2::types::{ResourceType, Volume as SdkVolume, VolumeState, VolumeType};
 
 use crate::cloud::Cloud;
 use crate::cloud::retry::{CloudError, found, gone};
@@ -16,6 +16,8 @@ pub struct DataVolume {
     pub size_gib: u32,
     /// Its zone, which becomes that of the database VM.
     pub zone: String,
+    /// Whether to make it encrypted and of the type gp3; one that is there stays as it is.
+    pub encrypted: bool,
 }
 
 /// The stack's volume as EC2 shows it.
@@ -83,6 +85,8 @@ impl Resource for DataVolume {
             .availability_zone(&self.zone)
             .size(size_gib)
             .client_token(&token.0)
+            .set_volume_type(self.encrypted.then_some(VolumeType::Gp3))
+            .set_encrypted(self.encrypted.then_some(true))
             .set_tag_specifications(cloud.tag_specification(ResourceType::Volume, &self.key()).map(|tags| vec![tags]))
             .send()
             .await?;

@@ -4,11 +4,12 @@
 use async_trait::async_trait;
 
 use crate::cloud::Cloud;
+use crate::cloud::clients::lead;
 use crate::cloud::retry::{CloudError, found};
 use crate::resource::{
     Changes, ClientToken, CloudResult, Desired, Observed, Outputs, Patience, Phase, Resource, ResourceKey,
 };
-use crate::resources::keys;
+use crate::resources::{keys, load_balancer};
 
 /// The endpoint.
 pub struct WebEndpoint;
@@ -36,9 +37,18 @@ async fn gallery(cloud: &Cloud) -> CloudResult<Option<Gallery>> {
     let Some(description) = answer.load_balancer_descriptions().first() else { return Ok(None) };
     let listener = description.listener_descriptions().first().and_then(|description| description.listener());
     let (Some(name), Some(listener)) = (description.dns_name(), listener) else { return Ok(None) };
-    let url = match listener.load_balancer_port() {
-        80 => format!("http://{name}/imagecrud/"),
-        port => format!("http://{name}:{port}/imagecrud/"),
+    let secure = listener.protocol().eq_ignore_ascii_case("https");
+    let host = if secure { load_balancer::host(cloud).await? } else { None };
+    if let Some(host) = &host {
+        // Whoever owns the name may lead it here later: what answers is this balancer.
+        lead(host, name);
+    }
+    let host = host.as_deref().unwrap_or(name);
+    let url = match (secure, listener.load_balancer_port()) {
+        (false, 80) => format!("http://{host}/imagecrud/"),
+        (false, port) => format!("http://{host}:{port}/imagecrud/"),
+        (true, 443) => format!("https://{host}/imagecrud/"),
+        (true, port) => format!("https://{host}:{port}/imagecrud/"),
     };
     Ok(Some(Gallery { url, servers: description.instances().len() }))
 }

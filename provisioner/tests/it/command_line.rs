@@ -110,7 +110,7 @@ async fn doctor_prints_what_the_cloud_can_do() {
     let moto = Moto::start().await;
     let ran = moto.run(&["doctor"]).await;
     assert_eq!(ran.code, 0, "{}{}", ran.out, ran.err);
-    for line in ["CAPABILITY", "launch templates", "default VPC", "zone, network, image"] {
+    for line in ["CAPABILITY", "launch templates", "default VPC", "zone, network, image", "quotas", "user-data"] {
         assert!(ran.out.contains(line), "{}", ran.out);
     }
 }

@@ -37,6 +37,50 @@ async fn up_twice_changes_nothing_and_teardown_leaves_nothing() {
 }
 
 #[tokio::test]
+async fn what_the_cloud_can_keep_safe_is_kept_safe_in_every_zone() {
+    let moto = Moto::start().await;
+    moto.play_database();
+    moto.up().await;
+    let volumes = moto.clients.ec2.describe_volumes().send().await.unwrap();
+    let volume = volumes.volumes().iter().find(|v| v.size() == Some(10)).unwrap();
+    assert_eq!((volume.encrypted(), volume.volume_type().unwrap().as_str()), (Some(true), "gp3"));
+    let bucket = moto.clients.s3.list_buckets().send().await.unwrap().buckets()[0].name().unwrap().to_owned();
+    let block = moto.clients.s3.get_public_access_block().bucket(&bucket).send().await.unwrap();
+    let block = block.public_access_block_configuration().unwrap();
+    assert!(block.block_public_acls() == Some(true) && block.restrict_public_buckets() == Some(true), "{block:?}");
+    let groups = moto.clients.autoscaling.describe_auto_scaling_groups().send().await.unwrap();
+    let subnets = groups.auto_scaling_groups()[0].vpc_zone_identifier().unwrap().split(',').count();
+    let zones = moto.clients.ec2.describe_availability_zones().send().await.unwrap();
+    assert_eq!(subnets, zones.availability_zones().len(), "a subnet in every zone");
+    let balancers = moto.clients.elb.describe_load_balancers().send().await.unwrap();
+    assert_eq!(balancers.load_balancer_descriptions()[0].subnets().len(), subnets);
+}
+
+#[tokio::test]
+async fn the_group_scales_by_what_is_set_and_by_nothing_else() {
+    let moto = Moto::start().await;
+    moto.play_database();
+    moto.up().await;
+    let path = moto.directory.path().join("imagecrud.toml");
+    let settings = std::fs::read_to_string(&path).unwrap();
+    let before = moto.clients.cloudwatch.describe_alarms().send().await.unwrap();
+    assert_eq!(before.metric_alarms().len(), 2);
+    for (by, metric) in [("latency", Some("Latency")), ("requests", None)] {
+        std::fs::write(&path, format!("{settings}\n[scaling]\nby = \"{by}\"\n")).unwrap();
+        moto.up().await;
+        let again = moto.up().await;
+        assert!(again.err.contains("nothing changes"), "{by}: {}", again.err);
+        let alarms = moto.clients.cloudwatch.describe_alarms().send().await.unwrap();
+        let mut names: Vec<&str> = alarms.metric_alarms().iter().filter_map(|alarm| alarm.alarm_name()).collect();
+        names.sort_unstable();
+        assert_eq!(names, [format!("imagecrud-{by}-high"), format!("imagecrud-{by}-low")]);
+        assert!(alarms.metric_alarms().iter().all(|alarm| alarm.metric_name() == metric), "{alarms:?}");
+    }
+    assert_eq!(moto.run(&["teardown", "--yes", "--delete-data"]).await.out, "0 left\n");
+    assert!(moto.clients.cloudwatch.describe_alarms().send().await.unwrap().metric_alarms().is_empty());
+}
+
+#[tokio::test]
 async fn teardown_keeps_the_volume_and_the_bucket_and_up_takes_them_over() {
     let moto = Moto::start().await;
     let before = moto.listing().await;

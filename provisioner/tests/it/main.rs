@@ -6,6 +6,7 @@
 )]
 #![allow(clippy::unwrap_used, reason = "a test ends there")]
 
+mod behaviours;
 mod command_line;
 mod lifecycle;
 mod moto;

@@ -13,10 +13,11 @@ use imagecrud_deploy::cloud::local::is_root;
 use serde_json::Value;
 
 /// A cloud and a stack of this test's own, removed when it is dropped.
-struct Way {
-    dir: PathBuf,
+pub(crate) struct Way {
+    pub(crate) dir: PathBuf,
+    behaviour: &'static str,
     cloud_port: u16,
-    listener_port: u16,
+    pub(crate) listener_port: u16,
 }
 
 /// What the directories of this test are called; the number is the process that owns one.
@@ -24,10 +25,15 @@ const PREFIX: &str = "imagecrud-whole-way-";
 
 impl Way {
     fn new() -> Self {
+        Self::like("everything")
+    }
+
+    /// On a cloud that behaves like another one.
+    pub(crate) fn like(behaviour: &'static str) -> Self {
         sweep_predecessors();
-        let dir = std::env::temp_dir().join(format!("{PREFIX}{}", std::process::id()));
+        let dir = std::env::temp_dir().join(format!("{PREFIX}{}-{behaviour}", std::process::id()));
         std::fs::create_dir_all(&dir).expect("a directory");
-        let way = Self { dir, cloud_port: free_port(), listener_port: free_port() };
+        let way = Self { dir, behaviour, cloud_port: free_port(), listener_port: free_port() };
         let config = format!("[listener]\nport = {}\n", way.listener_port);
         std::fs::write(way.dir.join("imagecrud.toml"), config).expect("a config");
         way
@@ -37,25 +43,32 @@ impl Way {
         self.dir.join("cloud")
     }
 
-    fn command(&self, program: &str) -> Command {
+    pub(crate) fn command(&self, program: &str) -> Command {
         let mut command = Command::new(binary(program));
         command
             .env("LOCALCLOUD_STATE_DIR", self.cloud_dir())
             .env("LOCALCLOUD_PORT", self.cloud_port.to_string())
             .env("LOCALCLOUD_PUBLIC_SUBNET", "127.78")
+            .env("LOCALCLOUD_BEHAVE_LIKE", self.behaviour)
             .env("NO_COLOR", "1")
+            .envs(self.authority().map(|path| ("SSL_CERT_FILE", path)))
             .current_dir(&self.dir);
         command
     }
 
-    fn deploy(&self, arguments: &[&str]) -> Output {
+    /// The certificate authority of a test that has one.
+    pub(crate) fn authority(&self) -> Option<PathBuf> {
+        Some(self.dir.join("authority.pem")).filter(|path| path.exists())
+    }
+
+    pub(crate) fn deploy(&self, arguments: &[&str]) -> Output {
         let output = self.command("imagecrud-deploy").args(arguments).output().expect("imagecrud-deploy starts");
         eprintln!("$ imagecrud-deploy {}\n{}", arguments.join(" "), String::from_utf8_lossy(&output.stderr));
         output
     }
 
     /// Runs a command of the deployer that must succeed, and returns its stdout.
-    fn deployed(&self, arguments: &[&str]) -> String {
+    pub(crate) fn deployed(&self, arguments: &[&str]) -> String {
         let output = self.deploy(arguments);
         assert!(output.status.success(), "imagecrud-deploy {} failed: {:?}", arguments.join(" "), output.status);
         String::from_utf8(output.stdout).expect("text")
@@ -66,7 +79,7 @@ impl Way {
         serde_json::from_slice(&output.stdout).expect("status --json prints JSON")
     }
 
-    fn client(&self, arguments: &[&str]) -> Output {
+    pub(crate) fn client(&self, arguments: &[&str]) -> Output {
         let output = self.command("imagecrud").args(arguments).output().expect("imagecrud starts");
         eprintln!("$ imagecrud {}\n{}", arguments.join(" "), String::from_utf8_lossy(&output.stderr));
         output
@@ -120,7 +133,7 @@ fn remove(dir: &Path) {
 fn sweep_predecessors() {
     for entry in std::fs::read_dir(std::env::temp_dir()).expect("a directory of temporary files").flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
-        if let Some(pid) = name.strip_prefix(PREFIX)
+        if let Some(pid) = name.strip_prefix(PREFIX).and_then(|rest| rest.split('-').next())
             && !Path::new("/proc").join(pid).exists()
         {
             remove(&entry.path());
@@ -148,8 +161,13 @@ impl reqwest::dns::Resolve for Loopback {
     }
 }
 
-fn browser() -> reqwest::Client {
-    let builder = reqwest::Client::builder().dns_resolver(std::sync::Arc::new(Loopback));
+/// One that trusts an authority of the test's own besides.
+pub(crate) fn browser(authority: Option<PathBuf>) -> reqwest::Client {
+    let mut builder = reqwest::Client::builder().dns_resolver(std::sync::Arc::new(Loopback));
+    if let Some(path) = authority {
+        let pem = std::fs::read(path).expect("an authority");
+        builder = builder.add_root_certificate(reqwest::Certificate::from_pem(&pem).expect("a certificate"));
+    }
     builder.pool_max_idle_per_host(0).timeout(Duration::from_secs(30)).build().expect("a client")
 }
 
@@ -167,7 +185,7 @@ async fn pictures(browser: &reqwest::Client, url: &str) -> Vec<(String, String)>
         .collect()
 }
 
-async fn assert_every_picture_opens(browser: &reqwest::Client, url: &str, expected: usize) {
+pub(crate) async fn assert_every_picture_opens(browser: &reqwest::Client, url: &str, expected: usize) {
     let pictures = pictures(browser, url).await;
     assert_eq!(pictures.len(), expected);
     for (name, source) in pictures {
@@ -199,7 +217,7 @@ async fn up_upload_scale_heal_and_teardown_leave_every_picture_and_then_nothing(
     }
     let way = Way::new();
     let samples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../sample");
-    let browser = browser();
+    let browser = browser(None);
 
     // From nothing to a gallery.
     let url = way.deployed(&["up"]).trim().to_owned();
@@ -286,7 +304,7 @@ async fn up_upload_scale_heal_and_teardown_leave_every_picture_and_then_nothing(
 }
 
 /// No process, mount, namespace or loop device names this test's directory any more.
-fn assert_nothing_runs(way: &Way) {
+pub(crate) fn assert_nothing_runs(way: &Way) {
     let dir = way.dir.display().to_string();
     let mine = std::process::id();
     for process in std::fs::read_dir("/proc").expect("/proc").flatten() {

@@ -147,6 +147,11 @@ impl Operation for CreateVolume {
     type Output = VolumeItem;
 
     fn run(self, tx: &mut Transaction<'_>, caller: &Caller<'_>) -> Result<VolumeItem, ApiError> {
+        if self.encrypted == Some(true) || self.multi_attach_enabled == Some(true) {
+            return Err(ApiError::unsupported(
+                "Volumes of this cloud are neither encrypted nor attached to several instances.",
+            ));
+        }
         if caller.site.zone != self.availability_zone {
             let known = check_zone(caller.site, Some(&self.availability_zone));
             return Err(known.err().map_or_else(
@@ -157,11 +162,6 @@ impl Operation for CreateVolume {
                     )
                 },
                 |error| ApiError { code: "InvalidZone.NotFound".to_owned(), ..error },
-            ));
-        }
-        if self.encrypted == Some(true) || self.multi_attach_enabled == Some(true) {
-            return Err(ApiError::unsupported(
-                "Volumes of this cloud are neither encrypted nor attached to several instances.",
             ));
         }
         let snapshot_id = self.snapshot_id.filter(|id| !id.is_empty());
