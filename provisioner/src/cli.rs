@@ -79,6 +79,12 @@ pub enum Command {
         #[arg(value_enum)]
         kind: VmKind,
     },
+    /// List the versions of the web servers that there are to go back to; at most 5 are kept
+    Versions(VersionsOptions),
+    /// Put an earlier version of the web servers back into service, one server after the other
+    ///
+    /// A later `up` keeps it there until the binary or the settings are others than those that were rolled back.
+    Rollback(RollbackOptions),
 }
 
 /// Options of `up`.
@@ -96,6 +102,28 @@ pub struct UpOptions {
     /// The zone of the data volume and the database VM
     #[arg(long, value_name = "ZONE", env = "IMAGECRUD_ZONE")]
     pub zone: Option<String>,
+    /// How long a web server of a new version may take to get healthy [default: 300]
+    #[arg(long, value_name = "SECS", value_parser = clap::value_parser!(u32).range(1..=86_400))]
+    pub health_limit: Option<u32>,
+}
+
+/// Options of `versions`.
+#[derive(Clone, Debug, Default, Args)]
+pub struct VersionsOptions {
+    /// As JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Options of `rollback`.
+#[derive(Clone, Debug, Default, Args)]
+pub struct RollbackOptions {
+    /// Its number, or the begin of its binary's SHA-256 [default: the one before that in service]
+    #[arg(value_name = "VERSION")]
+    pub to: Option<String>,
+    /// How long a web server of it may take to get healthy [default: 300]
+    #[arg(long, value_name = "SECS", value_parser = clap::value_parser!(u32).range(1..=86_400))]
+    pub health_limit: Option<u32>,
 }
 
 /// Options of `status`.

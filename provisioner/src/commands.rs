@@ -18,6 +18,8 @@ use crate::user_data;
 
 /// `doctor`
 pub mod doctor;
+/// `rollback`
+pub mod rollback;
 /// `scale`
 pub mod scale;
 /// `status`
@@ -26,6 +28,8 @@ pub mod status;
 pub mod teardown;
 /// `up`
 pub mod up;
+/// `versions`
+pub mod versions;
 
 /// How a state file names the local cloud.
 const LOCAL: &str = "local";
@@ -48,6 +52,8 @@ pub async fn run(cli: Cli) -> Result<Exit, Failure> {
             print!("{}", user_data::sample(kind).map_err(|error| Failure::new("rendering user-data", error))?);
             Ok(Exit::Done)
         }
+        Command::Versions(options) => versions::run(session()?, options).await,
+        Command::Rollback(options) => rollback::run(session()?, options).await,
     }
 }
 

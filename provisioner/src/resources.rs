@@ -36,12 +36,16 @@ pub mod scaling_alarm;
 pub mod scaling_policy;
 /// Security groups.
 pub mod security_group;
+/// Judging the VMs of a new version.
+pub mod trial;
 /// The data volume.
 pub mod volume;
 /// The data volume at the database VM.
 pub mod volume_attachment;
 /// "The gallery answers", as a browser would see it.
 pub mod web_endpoint;
+/// The versions of the web VMs.
+pub mod web_version;
 
 macro_rules! keys {
     ($($(#[$doc:meta])* $name:ident = $kind:literal / $of:literal;)*) => {

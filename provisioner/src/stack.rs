@@ -1,6 +1,7 @@
 //! The one declaration of what a deployment is. Everything else is a walk over it.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use crate::cloud::Cloud;
 use crate::cloud::site::Site;
@@ -64,6 +65,7 @@ pub fn declare(blueprint: Blueprint<'_>) -> Vec<Box<dyn Resource>> {
         instance_type: config.web_instance_type().to_owned(),
         facts: facts.clone(),
         binary: binary.clone().unwrap_or_default(),
+        held: Arc::default(),
     };
     let from = |port, source| Rule { port, from: source };
     let ssh: Vec<Rule> = config.network.ssh_from.iter().map(|range| from(22, Source::Range(range.clone()))).collect();
@@ -124,7 +126,7 @@ pub fn declare(blueprint: Blueprint<'_>) -> Vec<Box<dyn Resource>> {
         }),
         launch,
         Box::new(AutoScalingGroup { bounds, spec, templates: capabilities.launch_templates, subnets: site.subnets }),
-        Box::new(Rollout),
+        Box::new(Rollout::within(config.health_limit())),
         // A new instance needs a while to show in the group's average; taking away is the more careful step.
         Box::new(ScalingPolicy { name: "scale-out", adjustment: 1, cooldown_secs: period_secs }),
         Box::new(ScalingPolicy { name: "scale-in", adjustment: -1, cooldown_secs: 2 * period_secs }),

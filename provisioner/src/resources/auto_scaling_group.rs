@@ -81,6 +81,18 @@ fn launch_template(cloud: &Cloud, version: &str) -> LaunchTemplateSpecification 
     LaunchTemplateSpecification::builder().launch_template_name(cloud.name("web")).version(version).build()
 }
 
+/// Has the group launch another version from now on.
+pub(crate) async fn put_in_service(cloud: &Cloud, version: &str) -> CloudResult<()> {
+    let update = cloud.autoscaling.update_auto_scaling_group().auto_scaling_group_name(cloud.name("web"));
+    let update = if cloud.capabilities.launch_templates {
+        update.launch_template(launch_template(cloud, version))
+    } else {
+        update.launch_configuration_name(version)
+    };
+    update.send().await?;
+    Ok(())
+}
+
 fn number(text: &str) -> CloudResult<i32> {
     text.parse().map_err(|_| CloudError::other(format!("`{text}` is not a number of instances")))
 }

@@ -1,4 +1,4 @@
-//! The launch template of the web VMs. A changed spec is a new version; the old ones stay.
+//! The launch template of the web VMs. A changed spec is a new version; some old ones stay, to go back to.
 
 use async_trait::async_trait;
 use aws_sdk_ec2::types::{
@@ -8,9 +8,11 @@ use aws_sdk_ec2::types::{
 
 use crate::cloud::Cloud;
 use crate::cloud::retry::{CloudError, found, gone};
-use crate::resource::{Changes, ClientToken, CloudResult, Desired, Observed, Outputs, Resource, ResourceKey};
+use crate::resource::{Changes, ClientToken, CloudResult, Desired, Observed, Outputs, Resource, ResourceKey, Value};
 use crate::resources::keys;
 use crate::resources::launch_spec::{LaunchSpec, digest, digest_of_user_data};
+use crate::resources::rollout::{ROLLED_BACK_TAG, held};
+use crate::resources::web_version::{self, WebVersion};
 
 /// The launch template.
 pub struct LaunchTemplate(pub LaunchSpec);
@@ -58,6 +60,37 @@ fn flatten(version: &LaunchTemplateVersion) -> Observed {
     observed
 }
 
+/// All versions, oldest first.
+pub(crate) async fn list(cloud: &Cloud) -> CloudResult<Vec<WebVersion>> {
+    let name = cloud.name("web");
+    let mut versions: Vec<(i64, WebVersion)> = Vec::new();
+    let mut next: Option<String> = None;
+    loop {
+        let request = cloud.ec2.describe_launch_template_versions().launch_template_name(&name).set_next_token(next);
+        let Some(answer) = found(request.send().await.map_err(CloudError::from))? else { break };
+        for version in answer.launch_template_versions() {
+            let number = version.version_number().unwrap_or_default();
+            let user_data = version.launch_template_data().and_then(|data| data.user_data()).unwrap_or_default();
+            let created_secs = version.create_time().map_or(0, |time| time.secs());
+            let attributes = flatten(version).attributes;
+            versions.push((number, WebVersion::new(number.to_string(), created_secs, attributes, user_data)));
+        }
+        next = answer.next_token().filter(|token| !token.is_empty()).map(str::to_owned);
+        if next.is_none() {
+            break;
+        }
+    }
+    versions.sort_by_key(|(number, _)| *number);
+    Ok(versions.into_iter().map(|(_, version)| version).collect())
+}
+
+/// Makes a version the default one.
+pub(crate) async fn put_in_service(cloud: &Cloud, version: &str) -> CloudResult<()> {
+    let modify = cloud.ec2.modify_launch_template().launch_template_name(cloud.name("web"));
+    modify.default_version(version).send().await?;
+    Ok(())
+}
+
 /// The digest of a version of the template, for those that run it.
 pub(crate) async fn digest_of_version(cloud: &Cloud, number: &str) -> CloudResult<String> {
     Ok(version(cloud, number).await?.map_or_else(String::new, |v| flatten(&v).attributes.get("digest").to_owned()))
@@ -93,7 +126,11 @@ impl Resource for LaunchTemplate {
         let Some(template) = answer.launch_templates().first() else { return Ok(None) };
         let tags = template.tags().iter().filter_map(|tag| Some((tag.key()?, tag.value()?)));
         cloud.check_ours(&format!("the launch template {name}"), tags)?;
-        Ok(version(cloud, "$Default").await?.as_ref().map(flatten))
+        let rolled_back = template.tags().iter().find(|tag| tag.key() == Some(ROLLED_BACK_TAG));
+        let observed = version(cloud, "$Default").await?.as_ref().map(flatten);
+        let held = observed.as_ref().and_then(|o| held(rolled_back.and_then(|tag| tag.value()), &o.attributes));
+        self.0.hold(held);
+        Ok(observed)
     }
 
     async fn create(&self, cloud: &Cloud, known: &Outputs, token: &ClientToken) -> CloudResult<()> {
@@ -116,14 +153,24 @@ impl Resource for LaunchTemplate {
         }
     }
 
+    /// One that is there already (an answer was lost, or it was tried before) is not made twice.
     async fn update(&self, cloud: &Cloud, known: &Outputs, _: &Observed, _: &Changes) -> CloudResult<()> {
-        let name = cloud.name("web");
-        let create = cloud.ec2.create_launch_template_version().launch_template_name(&name);
-        let answer = create.launch_template_data(self.data(known)?).send().await?;
-        let number = answer.launch_template_version().and_then(|version| version.version_number());
-        let Some(number) = number else { return Err(CloudError::other("the cloud told no version number")) };
-        let modify = cloud.ec2.modify_launch_template().launch_template_name(&name);
-        modify.default_version(number.to_string()).send().await?;
+        let digest = self.0.digest(known);
+        let there = list(cloud).await?.into_iter().rev().find(|v| Value::Known(v.digest().to_owned()) == digest);
+        let number = match there {
+            Some(version) => version.name,
+            None => {
+                let create = cloud.ec2.create_launch_template_version().launch_template_name(cloud.name("web"));
+                let answer = create.launch_template_data(self.data(known)?).send().await?;
+                let number = answer.launch_template_version().and_then(|version| version.version_number());
+                number.ok_or_else(|| CloudError::other("the cloud told no version number"))?.to_string()
+            }
+        };
+        put_in_service(cloud, &number).await?;
+        // Old versions that cannot be removed now are a matter of the next change.
+        if let Err(error) = web_version::prune(cloud, &number).await {
+            tracing::warn!("removing old versions: {error}");
+        }
         Ok(())
     }
 
