@@ -3,8 +3,6 @@
 
 use std::time::Instant;
 
-use aws_sdk_autoscaling::types::Tag;
-
 use crate::cli::RollbackOptions;
 use crate::cloud::Cloud;
 use crate::cloud::retry::{Class, CloudError};
@@ -13,13 +11,10 @@ use crate::converge::Pause;
 use crate::error::{Exit, Failure};
 use crate::report::seconds;
 use crate::resource::{Changes, Observed, Outputs, Resource};
-use crate::resources::rollout::{self, ROLLED_BACK_TAG, Rollout};
+use crate::resources::rollout::{self, FAILED_TAG, ROLLED_BACK_TAG, Rollout};
 use crate::resources::web_version::{self, WebVersion};
 use crate::resources::{auto_scaling_group, launch_template};
 use crate::state::{self, StateFile};
-
-/// As many digests of versions that were rolled back are remembered.
-const REMEMBERED: usize = web_version::KEPT;
 
 /// Runs it.
 pub async fn run(mut session: Session, options: RollbackOptions) -> Result<Exit, Failure> {
@@ -41,12 +36,13 @@ pub async fn run(mut session: Session, options: RollbackOptions) -> Result<Exit,
         );
     };
     let now = web_version::in_service(&group);
-    let target = choose(&versions, now, options.to.as_deref())?;
+    let failed: Vec<&str> = rollout::digests(rollout::tag_of(&group, FAILED_TAG)).collect();
+    let target = choose(&versions, now, options.to.as_deref(), &failed)?;
     let report = &session.report;
     let fail = |error: CloudError| Failure::cloud("rolling back", &error);
     if target.name != now {
         let digest_now = versions.iter().find(|version| version.name == now).map_or("", WebVersion::digest);
-        remember(&cloud, &group, digest_now, target.digest()).await.map_err(fail)?;
+        rollout::remember(&cloud, &group, ROLLED_BACK_TAG, digest_now, target.digest()).await.map_err(fail)?;
         auto_scaling_group::put_in_service(&cloud, &target.name).await.map_err(fail)?;
         if cloud.capabilities.launch_templates {
             launch_template::put_in_service(&cloud, &target.name).await.map_err(fail)?;
@@ -63,15 +59,19 @@ pub async fn run(mut session: Session, options: RollbackOptions) -> Result<Exit,
     Ok(Exit::Done)
 }
 
-/// The version that was named, or the one before that in service.
-fn choose<'v>(versions: &'v [WebVersion], now: &str, named: Option<&str>) -> Result<&'v WebVersion, Failure> {
+/// The version that was named, or the nearest before that in service that has not failed.
+fn choose<'v>(
+    versions: &'v [WebVersion],
+    now: &str,
+    named: Option<&str>,
+    failed: &[&str],
+) -> Result<&'v WebVersion, Failure> {
     let hint = "`imagecrud-deploy versions` lists what there is";
     let Some(word) = named else {
-        let position = versions.iter().position(|version| version.name == now).unwrap_or_default();
-        return position
-            .checked_sub(1)
-            .and_then(|before| versions.get(before))
-            .ok_or_else(|| Failure::new("rolling back", format!("there is no version before {now}")).hint(hint));
+        let before = versions.iter().take_while(|version| version.name != now);
+        return before.filter(|version| !failed.contains(&version.digest())).last().ok_or_else(|| {
+            Failure::new("rolling back", format!("there is no version before {now} that has not failed")).hint(hint)
+        });
     };
     let meant: Vec<&WebVersion> = versions.iter().filter(|version| version.is_meant_by(word)).collect();
     match meant.as_slice() {
@@ -87,36 +87,6 @@ fn choose<'v>(versions: &'v [WebVersion], now: &str, named: Option<&str>) -> Res
             )
         }
     }
-}
-
-/// The digests to remember: what is left joins them, what is brought again leaves them.
-fn remembered(before: Option<&str>, leaving: &str, coming: &str) -> String {
-    let former = before.unwrap_or_default().split(' ').filter(|digest| !digest.is_empty() && *digest != leaving);
-    let all: Vec<&str> = former.chain([leaving]).filter(|digest| *digest != coming).collect();
-    all[all.len().saturating_sub(REMEMBERED)..].join(" ")
-}
-
-async fn remember(
-    cloud: &Cloud,
-    group: &aws_sdk_autoscaling::types::AutoScalingGroup,
-    leaving: &str,
-    coming: &str,
-) -> Result<(), CloudError> {
-    if cloud.capabilities.launch_templates {
-        let name = cloud.name("web");
-        let answer = cloud.ec2.describe_launch_templates().launch_template_names(&name).send().await?;
-        let Some(template) = answer.launch_templates().first() else { return Ok(()) };
-        let before = template.tags().iter().find(|tag| tag.key() == Some(ROLLED_BACK_TAG)).and_then(|tag| tag.value());
-        let value = remembered(before, leaving, coming);
-        let tag = aws_sdk_ec2::types::Tag::builder().key(ROLLED_BACK_TAG).value(value).build();
-        cloud.ec2.create_tags().resources(template.launch_template_id().unwrap_or_default()).tags(tag).send().await?;
-        return Ok(());
-    }
-    let value = remembered(rollout::tag_of(group, ROLLED_BACK_TAG), leaving, coming);
-    let tag = Tag::builder().key(ROLLED_BACK_TAG).value(value).propagate_at_launch(false);
-    let tag = tag.resource_type("auto-scaling-group").resource_id(cloud.name("web")).build();
-    cloud.autoscaling.create_or_update_tags().tags(tag).send().await?;
-    Ok(())
 }
 
 /// Replaces the web servers, step by step.
@@ -160,22 +130,17 @@ mod tests {
     }
 
     #[test]
-    fn without_a_name_it_is_the_one_before_and_an_unclear_name_is_refused() {
-        let versions = [version("1", "aaaa1"), version("2", "bbbb2"), version("3", "bbbb2")];
-        assert_eq!(choose(&versions, "3", None).unwrap().name, "2");
-        assert!(choose(&versions, "1", None).unwrap_err().to_string().contains("no version before 1"));
-        assert_eq!(choose(&versions, "3", Some("aaaa")).unwrap().name, "1");
-        let unclear = choose(&versions, "1", Some("bbbb")).unwrap_err();
+    fn without_a_name_it_is_the_nearest_before_that_has_not_failed_and_an_unclear_name_is_refused() {
+        let mut versions = [version("1", "aaaa1"), version("2", "bbbb2"), version("3", "bbbb2")];
+        assert_eq!(choose(&versions, "3", None, &[]).unwrap().name, "2");
+        assert!(choose(&versions, "1", None, &[]).unwrap_err().to_string().contains("no version before 1"));
+        assert_eq!(choose(&versions, "3", Some("aaaa"), &[]).unwrap().name, "1");
+        let unclear = choose(&versions, "1", Some("bbbb"), &[]).unwrap_err();
         assert_eq!(unclear.exit, Exit::Usage);
         assert!(unclear.to_string().contains("any of 2, 3"), "{unclear}");
-        assert_eq!(choose(&versions, "1", Some("9")).unwrap_err().exit, Exit::Usage);
-    }
-
-    #[test]
-    fn what_is_brought_again_is_no_longer_held_back() {
-        assert_eq!(remembered(None, "d3", "d2"), "d3");
-        assert_eq!(remembered(Some("d3"), "d2", "d1"), "d3 d2");
-        assert_eq!(remembered(Some("d3 d2"), "d1", "d3"), "d2 d1");
-        assert_eq!(remembered(Some("1 2 3 4 5"), "6", "7"), "2 3 4 5 6");
+        assert_eq!(choose(&versions, "1", Some("9"), &[]).unwrap_err().exit, Exit::Usage);
+        versions[1].attributes = crate::resource::Attributes::default().with("digest", "d2");
+        assert_eq!(choose(&versions, "3", None, &["d2"]).unwrap().name, "1");
+        assert_eq!(choose(&versions, "3", Some("2"), &["d2"]).unwrap().name, "2", "by name it may be tried again");
     }
 }

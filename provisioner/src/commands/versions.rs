@@ -10,6 +10,7 @@ use crate::commands::{Session, WhenStopped};
 use crate::error::{Exit, Failure};
 use crate::report::table;
 use crate::resources::auto_scaling_group::{self, version_of};
+use crate::resources::rollout::{self, FAILED_TAG};
 use crate::resources::web_version::{self, WebVersion};
 
 /// Runs it.
@@ -49,6 +50,11 @@ fn use_of(version: &WebVersion, group: Option<&AutoScalingGroup>) -> (usize, boo
     (group.instances().iter().filter(runs).count(), web_version::in_service(group) == version.name)
 }
 
+/// Whether it did not get healthy when it was last tried.
+fn has_failed(version: &WebVersion, group: Option<&AutoScalingGroup>) -> bool {
+    group.is_some_and(|group| rollout::digests(rollout::tag_of(group, FAILED_TAG)).any(|of| of == version.digest()))
+}
+
 fn when(version: &WebVersion) -> String {
     jiff::Timestamp::from_second(version.created_secs)
         .map_or_else(|_| String::new(), |time| time.strftime("%FT%TZ").to_string())
@@ -64,7 +70,12 @@ fn row(version: &WebVersion, group: Option<&AutoScalingGroup>) -> Vec<String> {
         version.attributes.get("image_id").to_owned(),
         version.attributes.get("instance_type").to_owned(),
         running.to_string(),
-        if in_service { "yes" } else { "" }.to_owned(),
+        match (in_service, has_failed(version, group)) {
+            (true, _) => "yes",
+            (false, true) => "failed",
+            (false, false) => "",
+        }
+        .to_owned(),
     ]
 }
 
@@ -73,6 +84,6 @@ fn as_json(version: &WebVersion, group: Option<&AutoScalingGroup>) -> serde_json
     json!({
         "version": version.short_name(), "created": when(version), "sha256": version.bundle_sha256,
         "image": version.attributes.get("image_id"), "instance_type": version.attributes.get("instance_type"),
-        "running": running, "in_service": in_service,
+        "running": running, "in_service": in_service, "failed": has_failed(version, group),
     })
 }

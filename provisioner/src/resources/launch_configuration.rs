@@ -12,7 +12,6 @@ use crate::resource::{
 use crate::resources::auto_scaling_group::current;
 use crate::resources::keys;
 use crate::resources::launch_spec::{LaunchSpec, digest, digest_of_user_data};
-use crate::resources::rollout::{ROLLED_BACK_TAG, held, tag_of};
 use crate::resources::web_version::{self, WebVersion};
 
 /// The launch configuration.
@@ -64,10 +63,10 @@ fn flatten(configuration: &SdkLaunchConfiguration) -> Attributes {
     attributes
 }
 
-/// The digest of a version by its name.
-pub(crate) async fn digest_of_name(cloud: &Cloud, name: &str) -> CloudResult<String> {
+/// What a version launches, by its name.
+pub(crate) async fn attributes_of(cloud: &Cloud, name: &str) -> CloudResult<Attributes> {
     let found = versions(cloud).await?.into_iter().find(|c| c.launch_configuration_name() == Some(name));
-    Ok(found.map_or_else(String::new, |c| flatten(&c).get("digest").to_owned()))
+    Ok(found.map(|c| flatten(&c)).unwrap_or_default())
 }
 
 pub(crate) async fn image_in_use(cloud: &Cloud) -> Option<String> {
@@ -122,8 +121,6 @@ impl Resource for LaunchConfiguration {
         let name = version.launch_configuration_name().unwrap_or_default();
         let mut observed = Observed::ready(name).with("version", name);
         observed.attributes.0.extend(flatten(version).0);
-        let rolled_back = group.as_ref().and_then(|group| tag_of(group, ROLLED_BACK_TAG));
-        self.0.hold(held(rolled_back, &observed.attributes));
         Ok(Some(observed))
     }
 

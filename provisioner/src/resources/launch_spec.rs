@@ -87,7 +87,9 @@ impl LaunchSpec {
         let declared = self.declared(known);
         let Ok(held) = self.held.lock() else { return declared };
         match (&*held, digest_of(&declared)) {
-            (Some(held), Value::Known(digest)) if held.rolled_back.contains(&digest) => {
+            (Some(held), Value::Known(digest))
+                if held.rolled_back.contains(&digest) && held.instead.get("digest") != digest =>
+            {
                 let parts = PARTS.iter().map(|part| (*part, Value::Known(held.instead.get(part).to_owned())));
                 Desired(parts.collect()).with(HELD_BACK, "yes")
             }

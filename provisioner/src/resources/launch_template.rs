@@ -8,10 +8,11 @@ use aws_sdk_ec2::types::{
 
 use crate::cloud::Cloud;
 use crate::cloud::retry::{CloudError, found, gone};
-use crate::resource::{Changes, ClientToken, CloudResult, Desired, Observed, Outputs, Resource, ResourceKey, Value};
+use crate::resource::{
+    Attributes, Changes, ClientToken, CloudResult, Desired, Observed, Outputs, Resource, ResourceKey, Value,
+};
 use crate::resources::keys;
 use crate::resources::launch_spec::{LaunchSpec, digest, digest_of_user_data};
-use crate::resources::rollout::{ROLLED_BACK_TAG, held};
 use crate::resources::web_version::{self, WebVersion};
 
 /// The launch template.
@@ -91,9 +92,9 @@ pub(crate) async fn put_in_service(cloud: &Cloud, version: &str) -> CloudResult<
     Ok(())
 }
 
-/// The digest of a version of the template, for those that run it.
-pub(crate) async fn digest_of_version(cloud: &Cloud, number: &str) -> CloudResult<String> {
-    Ok(version(cloud, number).await?.map_or_else(String::new, |v| flatten(&v).attributes.get("digest").to_owned()))
+/// What a version of the template launches, for those that run it.
+pub(crate) async fn attributes_of(cloud: &Cloud, number: &str) -> CloudResult<Attributes> {
+    Ok(version(cloud, number).await?.map(|version| flatten(&version).attributes).unwrap_or_default())
 }
 
 /// The image that web VMs are launched from at the moment.
@@ -126,11 +127,7 @@ impl Resource for LaunchTemplate {
         let Some(template) = answer.launch_templates().first() else { return Ok(None) };
         let tags = template.tags().iter().filter_map(|tag| Some((tag.key()?, tag.value()?)));
         cloud.check_ours(&format!("the launch template {name}"), tags)?;
-        let rolled_back = template.tags().iter().find(|tag| tag.key() == Some(ROLLED_BACK_TAG));
-        let observed = version(cloud, "$Default").await?.as_ref().map(flatten);
-        let held = observed.as_ref().and_then(|o| held(rolled_back.and_then(|tag| tag.value()), &o.attributes));
-        self.0.hold(held);
-        Ok(observed)
+        Ok(version(cloud, "$Default").await?.as_ref().map(flatten))
     }
 
     async fn create(&self, cloud: &Cloud, known: &Outputs, token: &ClientToken) -> CloudResult<()> {

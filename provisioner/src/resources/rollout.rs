@@ -17,12 +17,15 @@ use crate::resource::{
 use crate::resources::auto_scaling_group::{current, in_service_at_load_balancer, put_in_service, serves, version_of};
 use crate::resources::launch_spec::Held;
 use crate::resources::trial::{Trial, Verdict};
-use crate::resources::{keys, launch_template, web_version};
+use crate::resources::web_version::{self, WebVersion};
+use crate::resources::{keys, launch_template};
 
 /// Holds `desired/max/version` of the group as they were before the rollout.
 const TAG: &str = "imagecrud:rollout";
-/// Holds the digests of versions that were rolled back: a tag of the launch template, or of the group.
+/// Holds the digests of versions that were rolled back by word.
 pub(crate) const ROLLED_BACK_TAG: &str = "imagecrud:rolled-back";
+/// Holds the digests of versions that did not get healthy.
+pub(crate) const FAILED_TAG: &str = "imagecrud:failed";
 /// Alarms do not change the size while a rollout counts with it.
 const ALARMS: &str = "AlarmNotification";
 /// How long a newcomer may take to get healthy, unless told otherwise.
@@ -113,8 +116,38 @@ pub(crate) fn tag_of<'g>(group: &'g AutoScalingGroup, key: &str) -> Option<&'g s
 
 /// What stands in the tag of versions that were rolled back, with the one that stays instead.
 pub(crate) fn held(tag: Option<&str>, instead: &Attributes) -> Option<Held> {
-    let rolled_back: Vec<String> = tag?.split(' ').filter(|digest| !digest.is_empty()).map(str::to_owned).collect();
+    let rolled_back: Vec<String> = digests(tag).map(str::to_owned).collect();
     (!rolled_back.is_empty()).then(|| Held { rolled_back, instead: instead.clone() })
+}
+
+/// The digests in a tag.
+pub(crate) fn digests(tag: Option<&str>) -> impl Iterator<Item = &str> {
+    tag.unwrap_or_default().split(' ').filter(|digest| !digest.is_empty())
+}
+
+/// The digests to remember, the newest last: one joins them, another leaves them.
+fn remembered(before: Option<&str>, joins: &str, leaves: &str) -> String {
+    let former = digests(before).filter(|digest| *digest != joins);
+    let all: Vec<&str> = former.chain([joins]).filter(|digest| !digest.is_empty() && *digest != leaves).collect();
+    all[all.len().saturating_sub(web_version::KEPT)..].join(" ")
+}
+
+/// Writes into a tag of digests.
+pub(crate) async fn remember(
+    cloud: &Cloud,
+    group: &AutoScalingGroup,
+    key: &str,
+    joins: &str,
+    leaves: &str,
+) -> CloudResult<()> {
+    let before = tag_of(group, key);
+    let value = remembered(before, joins, leaves);
+    if before.unwrap_or_default() != value {
+        let tag = Tag::builder().key(key).value(value).propagate_at_launch(false);
+        let tag = tag.resource_type("auto-scaling-group").resource_id(cloud.name("web")).build();
+        cloud.autoscaling.create_or_update_tags().tags(tag).send().await?;
+    }
+    Ok(())
 }
 
 pub(crate) fn noted(group: &AutoScalingGroup) -> Option<Note> {
@@ -174,6 +207,9 @@ impl Rollout {
                 "`imagecrud-deploy versions` lists what there is; `imagecrud-deploy rollback VERSION` takes one",
             ));
         };
+        let versions = web_version::list(cloud).await?;
+        let digest = versions.iter().find(|version| version.name == failed).map_or("", WebVersion::digest);
+        remember(cloud, group, FAILED_TAG, digest, "").await?;
         put_in_service(cloud, &previous).await?;
         if cloud.capabilities.launch_templates {
             launch_template::put_in_service(cloud, &previous).await?;
@@ -236,6 +272,12 @@ impl Rollout {
                 terminate.should_decrement_desired_capacity(true).send().await?;
             }
             Step::Finish { max } => {
+                // What failed once and got healthy now has not failed.
+                if digests(tag_of(group, FAILED_TAG)).next().is_some() {
+                    let versions = web_version::list(cloud).await?;
+                    let now = versions.iter().find(|version| version.name == web_version::in_service(group));
+                    remember(cloud, group, FAILED_TAG, "", now.map_or("", WebVersion::digest)).await?;
+                }
                 resize().max_size(*max).send().await?;
                 let resume = cloud.autoscaling.resume_processes().auto_scaling_group_name(name);
                 resume.scaling_processes(ALARMS).send().await?;
@@ -303,7 +345,7 @@ impl Resource for Rollout {
                 None => Ok(()),
                 Some(why) => Err(CloudError::with_hint(
                     why,
-                    "every request was served by the former version meanwhile; mend the new one and run `imagecrud-deploy up` again",
+                    "the former version served meanwhile; mend the new one and run the command again",
                 )),
             },
             (_, detail) if detail.is_empty() => Err(CloudError::NotYet(format!("{old} still run another version"))),
@@ -388,6 +430,15 @@ mod tests {
     fn a_group_of_which_nothing_serves_is_mended_by_a_new_version() {
         let broken = View { serving: 0, noted: note(2), ..view(2, &[("a", false), ("b", false)]) };
         assert_eq!(decide(&broken), Step::AddSurplus { desired: 3, max: 3 });
+    }
+
+    #[test]
+    fn what_is_brought_again_is_no_longer_held_back() {
+        assert_eq!(remembered(None, "d3", "d2"), "d3");
+        assert_eq!(remembered(Some("d3"), "d2", "d1"), "d3 d2");
+        assert_eq!(remembered(Some("d3 d2"), "d1", "d3"), "d2 d1");
+        assert_eq!(remembered(Some("1 2 3 4 5"), "6", "7"), "2 3 4 5 6");
+        assert_eq!(remembered(Some("1"), "", "1"), "");
     }
 
     #[test]
