@@ -20,6 +20,7 @@ mv "$partial" "$program"
 
 # Sent along with every answer: a new version is judged by what its own instances answer.
 instance_id=$(retry 60 "the instance's id" imds instance-id)
+printf '%s\n' "$instance_id" >/etc/imagecrud/instance-id
 printf 'SERVED_BY=%s/%s\n' "$instance_id" "${BUNDLE_SHA256:0:12}" >>/etc/imagecrud/imagecrud.env
 
 step "starting imagecrud"

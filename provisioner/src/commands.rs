@@ -16,8 +16,18 @@ use crate::stack::{Blueprint, declare};
 use crate::state::{self, State, random_text};
 use crate::user_data;
 
+/// `backup`
+pub mod backup;
+/// `bake`
+pub mod bake;
 /// `doctor`
 pub mod doctor;
+/// `drill`
+pub mod drill;
+/// Parts of `up` that other commands need.
+pub mod heal;
+/// `restore`
+pub mod restore;
 /// `rollback`
 pub mod rollback;
 /// `scale`
@@ -54,6 +64,10 @@ pub async fn run(cli: Cli) -> Result<Exit, Failure> {
         }
         Command::Versions(options) => versions::run(session()?, options).await,
         Command::Rollback(options) => rollback::run(session()?, options).await,
+        Command::Backup(options) => backup::run(session()?, options).await,
+        Command::Restore(options) => restore::run(session()?, options).await,
+        Command::Drill(options) => drill::run(session()?, options).await,
+        Command::Bake(options) => bake::run(session()?, options).await,
     }
 }
 

@@ -4,6 +4,10 @@ use crate::resource::ResourceKey;
 
 /// Auto Scaling group of the web VMs.
 pub mod auto_scaling_group;
+/// Snapshots of the data volume.
+pub mod backup;
+/// Images baked off a VM.
+pub mod baked_image;
 /// The private bucket.
 pub mod bucket;
 /// Small objects that the provisioner keeps in the bucket.
@@ -14,6 +18,8 @@ pub mod bundle;
 pub mod database_endpoint;
 /// The database VM.
 pub mod database_instance;
+/// What the gallery holds.
+pub mod gallery;
 /// Instance profiles.
 pub mod instance_profile;
 /// The key pair for ssh.

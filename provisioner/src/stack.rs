@@ -109,7 +109,7 @@ pub fn declare(blueprint: Blueprint<'_>) -> Vec<Box<dyn Resource>> {
         // The database
         Box::new(DatabaseInstance {
             instance_type: config.database_instance_type().to_owned(),
-            image_id: site.image_id.clone(),
+            image_id: site.database_image_id.clone(),
             zone: site.zone.clone(),
             subnet_id: site.subnet_id.clone(),
             facts,

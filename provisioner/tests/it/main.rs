@@ -9,4 +9,6 @@
 mod command_line;
 mod lifecycle;
 mod moto;
+mod releases;
 mod whole_way;
+mod whole_way_releases;

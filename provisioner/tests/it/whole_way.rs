@@ -5,6 +5,7 @@ use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener},
     path::{Path, PathBuf},
     process::{Command, Output},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -13,24 +14,41 @@ use imagecrud_deploy::cloud::local::is_root;
 use serde_json::Value;
 
 /// A cloud and a stack of this test's own, removed when it is dropped.
-struct Way {
+pub(crate) struct Way {
     dir: PathBuf,
     cloud_port: u16,
     listener_port: u16,
+    /// Clouds of one process share a directory's name and an address range: one after the other.
+    _alone: MutexGuard<'static, ()>,
 }
+
+static ALONE: Mutex<()> = Mutex::new(());
 
 /// What the directories of this test are called; the number is the process that owns one.
 const PREFIX: &str = "imagecrud-whole-way-";
 
 impl Way {
     fn new() -> Self {
+        Self::with("")
+    }
+
+    /// With more settings than the listener's port.
+    pub(crate) fn with(settings: &str) -> Self {
+        let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
         sweep_predecessors();
         let dir = std::env::temp_dir().join(format!("{PREFIX}{}", std::process::id()));
         std::fs::create_dir_all(&dir).expect("a directory");
-        let way = Self { dir, cloud_port: free_port(), listener_port: free_port() };
-        let config = format!("[listener]\nport = {}\n", way.listener_port);
+        let way = Self { dir, cloud_port: free_port(), listener_port: free_port(), _alone: alone };
+        let config = format!("[listener]\nport = {}\n{settings}", way.listener_port);
         std::fs::write(way.dir.join("imagecrud.toml"), config).expect("a config");
         way
+    }
+
+    /// A program of this test's own, as a path.
+    pub(crate) fn file(&self, name: &str, content: &[u8]) -> String {
+        let path = self.dir.join(name);
+        std::fs::write(&path, content).expect("a file");
+        path.display().to_string()
     }
 
     fn cloud_dir(&self) -> PathBuf {
@@ -48,14 +66,14 @@ impl Way {
         command
     }
 
-    fn deploy(&self, arguments: &[&str]) -> Output {
+    pub(crate) fn deploy(&self, arguments: &[&str]) -> Output {
         let output = self.command("imagecrud-deploy").args(arguments).output().expect("imagecrud-deploy starts");
         eprintln!("$ imagecrud-deploy {}\n{}", arguments.join(" "), String::from_utf8_lossy(&output.stderr));
         output
     }
 
     /// Runs a command of the deployer that must succeed, and returns its stdout.
-    fn deployed(&self, arguments: &[&str]) -> String {
+    pub(crate) fn deployed(&self, arguments: &[&str]) -> String {
         let output = self.deploy(arguments);
         assert!(output.status.success(), "imagecrud-deploy {} failed: {:?}", arguments.join(" "), output.status);
         String::from_utf8(output.stdout).expect("text")
@@ -66,14 +84,14 @@ impl Way {
         serde_json::from_slice(&output.stdout).expect("status --json prints JSON")
     }
 
-    fn client(&self, arguments: &[&str]) -> Output {
+    pub(crate) fn client(&self, arguments: &[&str]) -> Output {
         let output = self.command("imagecrud").args(arguments).output().expect("imagecrud starts");
         eprintln!("$ imagecrud {}\n{}", arguments.join(" "), String::from_utf8_lossy(&output.stderr));
         output
     }
 
     /// An EC2 client with the credentials that the local cloud gives its user.
-    fn ec2(&self) -> aws_sdk_ec2::Client {
+    pub(crate) fn ec2(&self) -> aws_sdk_ec2::Client {
         let eucarc = std::fs::read_to_string(self.cloud_dir().join("eucarc")).expect("an eucarc");
         let value = |name: &str| {
             let prefix = format!("export {name}=");
@@ -133,7 +151,7 @@ fn free_port() -> u16 {
 }
 
 /// The programs lie beside each other, as `cargo build --workspace` puts them.
-fn binary(program: &str) -> PathBuf {
+pub(crate) fn binary(program: &str) -> PathBuf {
     Path::new(env!("CARGO_BIN_EXE_imagecrud-deploy")).with_file_name(program)
 }
 
@@ -148,13 +166,13 @@ impl reqwest::dns::Resolve for Loopback {
     }
 }
 
-fn browser() -> reqwest::Client {
+pub(crate) fn browser() -> reqwest::Client {
     let builder = reqwest::Client::builder().dns_resolver(std::sync::Arc::new(Loopback));
     builder.pool_max_idle_per_host(0).timeout(Duration::from_secs(30)).build().expect("a client")
 }
 
 /// The gallery's JSON twin: every picture with its name and the URL of its bytes.
-async fn pictures(browser: &reqwest::Client, url: &str) -> Vec<(String, String)> {
+pub(crate) async fn pictures(browser: &reqwest::Client, url: &str) -> Vec<(String, String)> {
     let answer = browser.get(url).header("accept", "application/json").send().await.expect("the gallery answers");
     assert_eq!(answer.status(), 200, "{url}");
     let body: Value = answer.json().await.expect("JSON");
