@@ -13,7 +13,7 @@ use crate::converge::Pause;
 use crate::error::{Exit, Failure, Left};
 use crate::report::{seconds, table};
 use crate::resources::{backup, volume};
-use crate::state::{self, StateFile, random_text};
+use crate::state::{self, random_text};
 
 /// Snapshots go into an object store at the cloud's leisure.
 const LIMIT: Duration = Duration::from_secs(3600);
@@ -27,9 +27,8 @@ pub async fn run(session: Session, options: BackupOptions) -> Result<Exit, Failu
         let (cloud, _state) = session.connect(clients).await?;
         return list(&session, &cloud, options.json).await;
     }
-    let lock = state::lock(&session.global.state_dir, session.config.stack())?;
-    let (cloud, state) = session.connect(clients).await?;
-    let _state = StateFile::open(&session.global.state_dir, state, lock)?;
+    let _lock = state::lock(&session.global.state_dir, session.config.stack())?;
+    let (cloud, _state) = session.connect(clients).await?;
     match &options.delete {
         Some(id) => delete(&session, &cloud, id).await,
         None => create(&session, &cloud).await,

@@ -13,7 +13,7 @@ use crate::error::{Exit, Failure, Left};
 use crate::report::{seconds, table};
 use crate::resources::auto_scaling_group::{current, in_service_at_load_balancer, serves};
 use crate::resources::{baked_image, database_instance};
-use crate::state::{self, StateFile};
+use crate::state;
 
 const LIMIT: Duration = Duration::from_secs(3600);
 
@@ -24,9 +24,8 @@ pub async fn run(session: Session, options: BakeOptions) -> Result<Exit, Failure
     let Some(clients) = session.clients(WhenStopped::Leave).await? else {
         return Err(Failure::new(doing, "the local cloud does not run").hint("`imagecrud-deploy up` starts it"));
     };
-    let lock = state::lock(&session.global.state_dir, session.config.stack())?;
-    let (cloud, state) = session.connect(clients).await?;
-    let _state = StateFile::open(&session.global.state_dir, state, lock)?;
+    let _lock = state::lock(&session.global.state_dir, session.config.stack())?;
+    let (cloud, _state) = session.connect(clients).await?;
     if options.list {
         return list(&session, &cloud).await;
     }

@@ -14,21 +14,20 @@ use crate::resource::{Changes, Observed, Outputs, Resource};
 use crate::resources::rollout::{self, FAILED_TAG, ROLLED_BACK_TAG, Rollout};
 use crate::resources::web_version::{self, WebVersion};
 use crate::resources::{auto_scaling_group, launch_template};
-use crate::state::{self, StateFile};
+use crate::state;
 
 /// Runs it.
 pub async fn run(mut session: Session, options: RollbackOptions) -> Result<Exit, Failure> {
     let began = Instant::now();
     session.config.web.health_limit_secs = options.health_limit.or(session.config.web.health_limit_secs);
     session.config.check()?;
-    let lock = state::lock(&session.global.state_dir, session.config.stack())?;
+    let _lock = state::lock(&session.global.state_dir, session.config.stack())?;
     let Some(clients) = session.clients(WhenStopped::Leave).await? else {
         return Err(
             Failure::new("rolling back", "the local cloud does not run").hint("`imagecrud-deploy up` starts it")
         );
     };
-    let (cloud, state) = session.connect(clients).await?;
-    let _state = StateFile::open(&session.global.state_dir, state, lock)?;
+    let (cloud, _state) = session.connect(clients).await?;
     let (versions, group) = versions::look(&cloud).await?;
     let Some(group) = group else {
         return Err(

@@ -13,6 +13,8 @@ use crate::resources::{console_tail, web_endpoint, web_version};
 const ANSWERS: u32 = 3;
 /// The words of a web VM that has given up; see cloud-init/web/fetch-bundle.sh.
 const GAVE_UP: &str = "imagecrud does not serve";
+/// One that is in service and answers wrongly does so to visitors: it is not given the whole limit.
+const TROUBLE_LIMIT: Duration = Duration::from_secs(5);
 /// A console is asked for at most this often.
 const CONSOLE_PAUSE: Duration = Duration::from_secs(3);
 
@@ -27,6 +29,8 @@ pub(crate) struct Trial {
     console_read: Option<Instant>,
     /// What a newcomer answers instead.
     trouble: Option<String>,
+    /// Since when none has answered rightly that had to.
+    troubled_since: Option<Instant>,
 }
 
 /// The judgement.
@@ -42,7 +46,7 @@ pub(crate) enum Verdict {
 
 impl Trial {
     pub(crate) fn new(limit: Duration) -> Self {
-        Self { limit, since: None, answers: BTreeMap::new(), console_read: None, trouble: None }
+        Self { limit, since: None, answers: BTreeMap::new(), console_read: None, trouble: None, troubled_since: None }
     }
 
     /// Forgets everything, for another version.
@@ -88,8 +92,9 @@ impl Trial {
             None if serving.contains(&first) => format!("{first} is in service and has not answered yet"),
             None => format!("{first} is not in service at the load balancer"),
         };
-        if since.elapsed() > self.limit {
-            let why = format!("{state} after {}", seconds(self.limit));
+        let troubled = self.troubled_since.is_some_and(|since| since.elapsed() > TROUBLE_LIMIT);
+        if troubled || since.elapsed() > self.limit {
+            let why = format!("{state} after {}", seconds(if troubled { TROUBLE_LIMIT } else { self.limit }));
             return Ok(Verdict::Failed(with_console(cloud, &first, why).await));
         }
         if !serving.contains(&first)
@@ -128,9 +133,13 @@ impl Trial {
             let Some(id) = answer.served_by.filter(|id| open.contains(id)) else { continue };
             let counted = self.answers.entry(id).or_default();
             match answer.trouble {
-                None => *counted += 1,
+                None => {
+                    *counted += 1;
+                    self.troubled_since = None;
+                }
                 Some(trouble) => {
                     *counted = 0;
+                    self.troubled_since.get_or_insert_with(Instant::now);
                     self.trouble = Some(trouble);
                 }
             }

@@ -44,6 +44,20 @@ impl Visitor {
     }
 }
 
+/// Passes every health check, and shows no gallery.
+const HEALTHY_AND_USELESS: &str = r#"#!/usr/bin/python3
+import http.server, os
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200 if self.path == "/healthz" else 500)
+        self.send_header("x-served-by", os.environ["SERVED_BY"])
+        self.send_header("content-length", "0")
+        self.end_headers()
+
+http.server.ThreadingHTTPServer(("", 80), Handler).serve_forever()
+"#;
+
 /// How many of some answers came from which binary, by the first digits of its hash.
 async fn binaries(url: &str) -> BTreeMap<String, usize> {
     let mut seen = BTreeMap::new();
@@ -77,10 +91,10 @@ async fn a_new_version_takes_over_without_a_failed_request_and_a_broken_one_is_r
 
     // Versions that nobody runs: beyond five, the oldest go with the next release.
     let ec2 = way.ec2();
-    for _ in 2..=6 {
+    for n in 2..=6 {
         let create = ec2.create_launch_template_version().launch_template_name("imagecrud-web").source_version("1");
         let same = aws_sdk_ec2::types::RequestLaunchTemplateData::builder().instance_type("m1.small".into()).build();
-        create.launch_template_data(same).send().await.expect("a version");
+        create.version_description(format!("number {n}")).launch_template_data(same).send().await.expect("a version");
     }
 
     // What stands behind an ELF file's end changes its hash alone.
@@ -104,6 +118,13 @@ async fn a_new_version_takes_over_without_a_failed_request_and_a_broken_one_is_r
     assert!(said.contains("version 8 was rolled back to 7") && said.contains("cannot find its feet"), "{said}");
     assert_eq!((in_service(&way), way.deploy(&["status"]).status.code()), (second.clone(), Some(0)));
     assert_eq!(binaries(&url).await.into_keys().collect::<Vec<_>>(), [short(&second)]);
+
+    // Healthy by the load balancer's word, and yet nothing to release.
+    let useless = way.file("useless", HEALTHY_AND_USELESS.as_bytes());
+    let failed = way.deploy(&["up", "--bundle", &useless]);
+    let said = String::from_utf8_lossy(&failed.stderr).into_owned();
+    assert_eq!(failed.status.code(), Some(1), "{said}");
+    assert!(said.contains("version 9 was rolled back to 7") && said.contains("answers 500"), "{said}");
 
     let visitor = Visitor::come(&url);
     assert_eq!(way.deployed(&["rollback"]), "6\n");
