@@ -85,7 +85,7 @@ async fn a_new_version_takes_over_without_a_failed_request_and_a_broken_one_is_r
         eprintln!("skipped: the local cloud needs root for namespaces, mounts and loop devices");
         return;
     }
-    let way = Way::with("[web]\nmin = 1\n");
+    let way = Way::with("[web]\nmin = 1\nmax = 1\n");
     let url = way.deployed(&["up"]).trim().to_owned();
     let first = in_service(&way);
 
@@ -142,7 +142,7 @@ async fn a_restored_backup_has_its_rows_and_a_lost_database_loses_none() {
         eprintln!("skipped: the local cloud needs root for namespaces, mounts and loop devices");
         return;
     }
-    let way = Way::with("[web]\nmin = 1\n");
+    let way = Way::with("[web]\nmin = 1\nmax = 1\n");
     let url = way.deployed(&["up"]).trim().to_owned();
     let samples = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../sample");
     let upload = |name: &str| {
