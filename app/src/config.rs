@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::str::FromStr;
 use std::time::Duration;
 
+use axum::http::HeaderValue;
 use sqlx::mysql::MySqlConnectOptions;
 
 /// A variable that is missing or cannot be understood.
@@ -52,6 +53,8 @@ pub struct Config {
     pub sweep_grace: Duration,
     /// How long an upload may take from its first byte in S3 to its row.
     pub upload_intent: Duration,
+    /// Who answers, sent along with every answer, so that one server of many can be told from the others.
+    pub served_by: Option<HeaderValue>,
 }
 
 impl Config {
@@ -87,6 +90,7 @@ impl Config {
             sweep_interval: variables.seconds("SWEEP_INTERVAL_SECONDS", 30, 1)?,
             sweep_grace: variables.seconds("SWEEP_GRACE_SECONDS", 3660, 0)?,
             upload_intent: variables.seconds("UPLOAD_INTENT_SECONDS", 3600, 1)?,
+            served_by: variables.header("SERVED_BY")?,
         })
     }
 }
@@ -173,6 +177,15 @@ impl Variables<'_> {
         Ok(Duration::from_secs(self.number(name, default, least, 604_800)?))
     }
 
+    fn header(&self, name: &'static str) -> Result<Option<HeaderValue>, ConfigError> {
+        let Some(value) = self.text(name) else { return Ok(None) };
+        HeaderValue::from_str(value.trim()).map(Some).map_err(|_| ConfigError {
+            variable: name,
+            problem: "cannot stand in a header".into(),
+            hint: "use plain letters, digits and punctuation",
+        })
+    }
+
     fn base_url(&self, name: &'static str) -> Result<Option<String>, ConfigError> {
         const HINT: &str = "give a base URL, for example http://10.77.0.1:8773";
         let Some(value) = self.text(name) else { return Ok(None) };
@@ -227,6 +240,7 @@ mod tests {
             ("S3_FORCE_PATH_STYLE", "yes please"),
             ("DRAIN_SECONDS", "-1"),
             ("DATABASE_CONNECTIONS", "0"),
+            ("SERVED_BY", "two\nlines"),
         ] {
             let error = with(&[(name, value)]).unwrap_err().to_string();
             assert!(error.starts_with(name), "{name}={value}: {error}");

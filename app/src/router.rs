@@ -36,10 +36,11 @@ pub struct App {
     pub draining: AtomicBool,
     pub readiness: health::Readiness,
     requests: Semaphore,
+    served_by: Option<HeaderValue>,
 }
 
 impl App {
-    pub fn new(db: PhotosDb, store: ObjectStore, upload_slots: usize) -> Self {
+    pub fn new(db: PhotosDb, store: ObjectStore, upload_slots: usize, served_by: Option<HeaderValue>) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         Self {
             db,
@@ -50,6 +51,7 @@ impl App {
             draining: AtomicBool::new(false),
             readiness: health::Readiness::default(),
             requests: Semaphore::new(MAX_REQUESTS),
+            served_by,
         }
     }
 }
@@ -101,6 +103,9 @@ async fn around(State(app): State<Arc<App>>, request: Request, next: Next) -> Re
     headers.entry(header::CONTENT_SECURITY_POLICY).or_insert(HeaderValue::from_static(
         "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
     ));
+    if let Some(served_by) = &app.served_by {
+        headers.insert("x-served-by", served_by.clone());
+    }
     if app.draining.load(Ordering::Relaxed) {
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }

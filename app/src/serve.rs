@@ -46,7 +46,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let source = Source::new(&config.database, &store);
     let (database, keeper) = Database::start(source, config.database_connections, stop.clone());
     let db = PhotosDb::new(database, config.sweep_grace, config.upload_intent);
-    let app = Arc::new(App::new(db.clone(), store.clone(), config.upload_slots));
+    let app = Arc::new(App::new(db.clone(), store.clone(), config.upload_slots, config.served_by.clone()));
     let sweeping = tokio::spawn(sweeper::run(db, store, config.sweep_interval, stop.clone()));
     tracing::info!("listening on {address}");
 

@@ -78,7 +78,7 @@ pub enum Command {
     Status(StatusOptions),
     /// Set how many web servers there are, and their bounds
     Scale(ScaleOptions),
-    /// Remove the stack; the data volume and the bucket only with --delete-data
+    /// Remove the stack; the data volume, its backups and the bucket only with --delete-data
     Teardown(TeardownOptions),
     /// Check that everything needed is there, and print what the cloud can do
     Doctor,
@@ -88,6 +88,31 @@ pub enum Command {
         #[arg(value_enum)]
         kind: VmKind,
     },
+    /// List the versions of the web servers that there are to go back to; at most 5 are kept
+    Versions(VersionsOptions),
+    /// Put an earlier version of the web servers back into service, one server after the other
+    ///
+    /// A later `up` keeps it there until the binary or the settings are others than those that were rolled back.
+    Rollback(RollbackOptions),
+    /// Take a snapshot of the data volume: every row that is committed, of one moment, as after a power cut
+    ///
+    /// InnoDB replays its log when a restored database starts; nothing is locked or flushed for it. Pictures are not in
+    /// it: they stay in the bucket. Backups are data: `teardown` keeps and names them, `teardown --delete-data` lists
+    /// and then removes them.
+    Backup(BackupOptions),
+    /// Put the rows of a backup in the place of today's; the former volume is kept
+    ///
+    /// A new volume of the backup takes the data volume's place and the database VM is replaced. Pictures that were
+    /// deleted since the backup do not come back, though their rows do; those that came since stay in the bucket
+    /// without a row.
+    Restore(RestoreOptions),
+    /// Break something on purpose, watch it heal, and tell how long it took and what was lost
+    Drill(DrillOptions),
+    /// Make an image off a running VM; later launches of its kind boot it, with nothing left to install
+    ///
+    /// The VM goes on running meanwhile. Without data on it: the data volume is left out. The images go with every
+    /// teardown.
+    Bake(BakeOptions),
 }
 
 /// Options of `up`.
@@ -105,6 +130,122 @@ pub struct UpOptions {
     /// The zone of the data volume and the database VM
     #[arg(long, value_name = "ZONE", env = "IMAGECRUD_ZONE")]
     pub zone: Option<String>,
+    /// How long a web server of a new version may take to get healthy [default: 300]
+    #[arg(long, value_name = "SECS", value_parser = clap::value_parser!(u32).range(1..=86_400))]
+    pub health_limit: Option<u32>,
+}
+
+/// Options of `versions`.
+#[derive(Clone, Debug, Default, Args)]
+pub struct VersionsOptions {
+    /// As JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Options of `rollback`.
+#[derive(Clone, Debug, Default, Args)]
+pub struct RollbackOptions {
+    /// Its number, or the begin of its binary's SHA-256 [default: the one before that in service]
+    #[arg(value_name = "VERSION")]
+    pub to: Option<String>,
+    /// How long a web server of it may take to get healthy [default: 300]
+    #[arg(long, value_name = "SECS", value_parser = clap::value_parser!(u32).range(1..=86_400))]
+    pub health_limit: Option<u32>,
+}
+
+/// Options of `backup`.
+#[derive(Clone, Debug, Default, Args)]
+pub struct BackupOptions {
+    /// List the backups, and the volumes that restores have left, instead of making one
+    #[arg(long)]
+    pub list: bool,
+    /// As JSON
+    #[arg(long, requires = "list")]
+    pub json: bool,
+    /// Delete a backup instead of making one
+    #[arg(long, value_name = "SNAPSHOT", conflicts_with = "list")]
+    pub delete: Option<String>,
+}
+
+/// Options of `restore`.
+#[derive(Clone, Debug, Default, Args)]
+pub struct RestoreOptions {
+    /// The backup, as `backup --list` names it
+    #[arg(required_unless_present = "delete_old")]
+    pub snapshot: Option<String>,
+    /// Delete the volumes whose place restored ones have taken, with the rows in them
+    #[arg(long)]
+    pub delete_old: bool,
+}
+
+/// Options of `bake`.
+#[derive(Clone, Debug, Default, Args)]
+pub struct BakeOptions {
+    /// Off which kind of VM
+    #[arg(value_enum, required_unless_present_any = ["list", "delete"])]
+    pub kind: Option<Baked>,
+    /// List the images instead of making one
+    #[arg(long, conflicts_with = "kind")]
+    pub list: bool,
+    /// Delete an image instead of making one
+    #[arg(long, value_name = "IMAGE", conflicts_with_all = ["kind", "list"])]
+    pub delete: Option<String>,
+}
+
+/// The kinds of VM that an image is made off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Baked {
+    /// A web server
+    Web,
+    /// The database VM
+    Db,
+}
+
+impl Baked {
+    /// Its name inside the stack.
+    pub fn of(self) -> &'static str {
+        match self {
+            Self::Web => "web",
+            Self::Db => "database",
+        }
+    }
+}
+
+/// Options of `drill`.
+#[derive(Clone, Debug, Args)]
+pub struct DrillOptions {
+    /// What is broken
+    #[arg(value_enum)]
+    pub disaster: Disaster,
+    /// Do it; without, it is only said what would be terminated
+    #[arg(long)]
+    pub yes: bool,
+    /// As JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What `drill` breaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Disaster {
+    /// The database VM is terminated; a new one takes over its volume
+    DbLoss,
+    /// A web server is terminated; the group replaces it
+    WebLoss,
+    /// All web servers of a zone are terminated, other than the database's zone
+    AzLoss,
+}
+
+impl Disaster {
+    /// Its word on the command line.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::DbLoss => "db-loss",
+            Self::WebLoss => "web-loss",
+            Self::AzLoss => "az-loss",
+        }
+    }
 }
 
 /// Options of `status`.
@@ -138,7 +279,7 @@ pub struct TeardownOptions {
     /// Do it; without, it is only shown what would go
     #[arg(long)]
     pub yes: bool,
-    /// Also the data volume and the bucket, with every row and picture
+    /// Also the data volume, its backups and the bucket, with every row and picture
     #[arg(long)]
     pub delete_data: bool,
 }

@@ -17,8 +17,20 @@ use crate::stack::{Blueprint, declare};
 use crate::state::{self, State, random_text};
 use crate::user_data;
 
+/// `backup`
+pub mod backup;
+/// `bake`
+pub mod bake;
 /// `doctor`
 pub mod doctor;
+/// `drill`
+pub mod drill;
+/// Parts of `up` that other commands need.
+pub mod heal;
+/// `restore`
+pub mod restore;
+/// `rollback`
+pub mod rollback;
 /// `scale`
 pub mod scale;
 /// `status`
@@ -27,6 +39,8 @@ pub mod status;
 pub mod teardown;
 /// `up`
 pub mod up;
+/// `versions`
+pub mod versions;
 
 /// How a state file names the local cloud.
 const LOCAL: &str = "local";
@@ -49,6 +63,12 @@ pub async fn run(cli: Cli) -> Result<Exit, Failure> {
             print!("{}", user_data::sample(kind).map_err(|error| Failure::new("rendering user-data", error))?);
             Ok(Exit::Done)
         }
+        Command::Versions(options) => versions::run(session()?, options).await,
+        Command::Rollback(options) => rollback::run(session()?, options).await,
+        Command::Backup(options) => backup::run(session()?, options).await,
+        Command::Restore(options) => restore::run(session()?, options).await,
+        Command::Drill(options) => drill::run(session()?, options).await,
+        Command::Bake(options) => bake::run(session()?, options).await,
     }
 }
 

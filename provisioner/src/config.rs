@@ -2,11 +2,13 @@
 //! with the nearest one that does.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::Deserialize;
 
 use crate::error::Failure;
 use crate::resources::own_database::OwnDatabase;
+use crate::resources::rollout::HEALTH_LIMIT;
 use crate::state::ScaleBounds;
 
 /// Which way credentials and addresses are found.
@@ -99,6 +101,8 @@ pub struct WebConfig {
     pub desired: Option<u32>,
     /// The app's binary.
     pub bundle: Option<PathBuf>,
+    /// How long a web VM of a new version may take to get healthy.
+    pub health_limit_secs: Option<u32>,
 }
 
 /// The load balancer's listener.
@@ -178,6 +182,7 @@ pub const KEYS: &[&str] = &[
     "web.max",
     "web.desired",
     "web.bundle",
+    "web.health_limit_secs",
     "listener.port",
     "listener.certificate",
     "listener.host",
@@ -254,6 +259,9 @@ impl Config {
             return Err(Failure::usage(format!("scaling.period_secs ({period}) is no period that alarms may have"))
                 .hint("10, 20 or 30, or a multiple of 60"));
         }
+        if self.web.health_limit_secs == Some(0) {
+            return Err(Failure::usage("web.health_limit_secs must be at least 1"));
+        }
         if let Some(range) = &self.network.ssh_from
             && !is_cidr(range)
         {
@@ -284,6 +292,11 @@ impl Config {
         };
         let authority = self.database.authority.as_ref().map(read).transpose()?;
         OwnDatabase::new(url, authority).map(Some)
+    }
+
+    /// How long a web VM of a new version may take to get healthy.
+    pub fn health_limit(&self) -> Duration {
+        self.web.health_limit_secs.map_or(HEALTH_LIMIT, |secs| Duration::from_secs(secs.into()))
     }
 
     /// The volume's size.

@@ -6,6 +6,10 @@ use crate::resource::ResourceKey;
 pub mod access_key;
 /// Auto Scaling group of the web VMs.
 pub mod auto_scaling_group;
+/// Snapshots of the data volume.
+pub mod backup;
+/// Images baked off a VM.
+pub mod baked_image;
 /// The private bucket.
 pub mod bucket;
 /// Small objects that the provisioner keeps in the bucket.
@@ -16,6 +20,8 @@ pub mod bundle;
 pub mod database_endpoint;
 /// The database VM.
 pub mod database_instance;
+/// What the gallery holds.
+pub mod gallery;
 /// Instance profiles.
 pub mod instance_profile;
 /// The key pair for ssh.
@@ -40,6 +46,8 @@ pub mod scaling_alarm;
 pub mod scaling_policy;
 /// Security groups.
 pub mod security_group;
+/// Judging the VMs of a new version.
+pub mod trial;
 /// IAM users, for clouds without instance profiles.
 pub mod user;
 /// The data volume.
@@ -48,6 +56,8 @@ pub mod volume;
 pub mod volume_attachment;
 /// "The gallery answers", as a browser would see it.
 pub mod web_endpoint;
+/// The versions of the web VMs.
+pub mod web_version;
 
 macro_rules! keys {
     ($($(#[$doc:meta])* $name:ident = $kind:literal / $of:literal;)*) => {

@@ -1,6 +1,7 @@
 //! The one declaration of what a deployment is. Everything else is a walk over it.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use crate::cloud::Cloud;
 use crate::cloud::site::Site;
@@ -98,6 +99,7 @@ pub fn declare(blueprint: Blueprint<'_>) -> Vec<Box<dyn Resource>> {
         metadata_tokens,
         access: web_access.clone(),
         database_authority_sha256: own_database.as_ref().and_then(OwnDatabase::authority_sha256),
+        held: Arc::default(),
     };
     let from = |port, source| Rule { port, from: source };
     let ssh: Vec<Rule> = config.network.ssh_from.iter().map(|range| from(22, Source::Range(range.clone()))).collect();
@@ -138,7 +140,7 @@ pub fn declare(blueprint: Blueprint<'_>) -> Vec<Box<dyn Resource>> {
         }),
         launch,
         Box::new(AutoScalingGroup { bounds, spec, templates: capabilities.launch_templates, subnets: site.subnets }),
-        Box::new(Rollout),
+        Box::new(Rollout::within(config.health_limit())),
         // A new instance needs a while to show in the group's average; taking away is the more careful step.
         Box::new(ScalingPolicy { name: "scale-out", adjustment: 1, cooldown_secs: period_secs }),
         Box::new(ScalingPolicy { name: "scale-in", adjustment: -1, cooldown_secs: 2 * period_secs }),
@@ -176,7 +178,7 @@ pub fn declare(blueprint: Blueprint<'_>) -> Vec<Box<dyn Resource>> {
                 )),
                 Box::new(DatabaseInstance {
                     instance_type: config.database_instance_type().to_owned(),
-                    image_id: site.image_id.clone(),
+                    image_id: site.database_image_id.clone(),
                     zone: site.zone.clone(),
                     subnet_id: site.subnet_id.clone(),
                     facts,

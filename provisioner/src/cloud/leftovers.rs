@@ -7,7 +7,7 @@ use crate::cloud::retry::{CloudError, found_if_known, gone};
 use crate::cloud::{Cloud, RESOURCE_TAG, STACK_TAG};
 use crate::resource::{CloudResult, ResourceKey};
 use crate::resources::database_instance::is_alive;
-use crate::resources::scaling_alarm;
+use crate::resources::{backup, baked_image, scaling_alarm};
 
 /// Something of the stack that is still there.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,7 +28,8 @@ impl Leftover {
 
     /// Whether it holds the user's data.
     pub fn is_data(&self) -> bool {
-        matches!(self.kind, "volume" | "bucket")
+        let is_backup = self.key.as_ref().is_some_and(|key| *key == backup::backup_key());
+        matches!(self.kind, "volume" | "bucket") || self.kind == "snapshot" && is_backup
     }
 
     /// Deletes it, where it is of a kind that an older declaration may have left.
@@ -37,6 +38,8 @@ impl Leftover {
         match self.kind {
             "instance" => gone(cloud.ec2.terminate_instances().instance_ids(id).send().await.map_err(CloudError::from)),
             "volume" => gone(cloud.ec2.delete_volume().volume_id(id).send().await.map_err(CloudError::from)),
+            "image" => baked_image::delete(cloud, id).await,
+            "snapshot" => gone(cloud.ec2.delete_snapshot().snapshot_id(id).send().await.map_err(CloudError::from)),
             "security-group" => {
                 gone(cloud.ec2.delete_security_group().group_id(id).send().await.map_err(CloudError::from))
             }
@@ -76,9 +79,11 @@ pub async fn list(cloud: &Cloud) -> CloudResult<Vec<Leftover>> {
 async fn in_ec2(cloud: &Cloud) -> CloudResult<Vec<Leftover>> {
     let ours = Filter::builder().name(format!("tag:{STACK_TAG}")).values(&cloud.stack).build();
     let ec2 = &cloud.ec2;
-    let (instances, volumes, groups, templates, pairs) = tokio::join!(
+    let (instances, volumes, images, snapshots, groups, templates, pairs) = tokio::join!(
         ec2.describe_instances().filters(ours.clone()).send(),
         ec2.describe_volumes().filters(ours.clone()).send(),
+        ec2.describe_images().owners("self").filters(ours.clone()).send(),
+        ec2.describe_snapshots().owner_ids("self").filters(ours.clone()).send(),
         ec2.describe_security_groups().filters(ours.clone()).send(),
         ec2.describe_launch_templates().filters(ours.clone()).send(),
         ec2.describe_key_pairs().key_names(cloud.name("ssh")).send(),
@@ -91,6 +96,12 @@ async fn in_ec2(cloud: &Cloud) -> CloudResult<Vec<Leftover>> {
     let volumes = volumes.iter().flat_map(|answer| answer.volumes());
     let volumes = volumes.filter(|v| v.state().is_none_or(|state| !state.as_str().starts_with("delet")));
     all.extend(volumes.map(|v| Leftover::new("volume", v.volume_id(), v.tags())));
+    let images = found_if_known(images.map_err(CloudError::from))?;
+    let images = images.iter().flat_map(|answer| answer.images());
+    all.extend(images.map(|i| Leftover::new("image", i.image_id(), i.tags())));
+    let snapshots = found_if_known(snapshots.map_err(CloudError::from))?;
+    let snapshots = snapshots.iter().flat_map(|answer| answer.snapshots());
+    all.extend(snapshots.map(|s| Leftover::new("snapshot", s.snapshot_id(), s.tags())));
     let groups = found_if_known(groups.map_err(CloudError::from))?;
     let groups = groups.iter().flat_map(|answer| answer.security_groups());
     all.extend(groups.map(|g| Leftover::new("security-group", g.group_id(), g.tags())));

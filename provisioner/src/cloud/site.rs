@@ -1,12 +1,13 @@
 //! Where in the cloud the stack goes: network, zone and image, each as configured or by a plain rule.
 //! An unknown one is refused with a list of what exists.
 
-use aws_sdk_ec2::types::{Filter, ImageState};
+use aws_sdk_ec2::types::{Filter, Image, ImageState};
 
 use crate::cloud::Cloud;
 use crate::cloud::retry::{CloudError, found};
 use crate::config::{CloudKind, Config};
 use crate::error::Failure;
+use crate::resources::baked_image;
 
 /// Debian's account on AWS. https://wiki.debian.org/Cloud/AmazonEC2Image/Bookworm
 const DEBIAN_OWNER: &str = "136693071363";
@@ -22,8 +23,10 @@ pub struct Site {
     pub subnet_id: String,
     /// Subnets of the load balancer and the group, one per zone.
     pub subnets: Vec<String>,
-    /// The image both kinds of VM boot.
+    /// The image that the web VMs boot.
     pub image_id: String,
+    /// The image that the database VM boots; another one only where either was baked.
+    pub database_image_id: String,
 }
 
 fn filter(name: &str, value: &str) -> Filter {
@@ -32,9 +35,9 @@ fn filter(name: &str, value: &str) -> Filter {
 
 /// Looks the place up.
 pub async fn survey(cloud: &Cloud, config: &Config, volume_zone: Option<&str>) -> Result<Site, Failure> {
-    let (zone, image_id) = tokio::join!(network(cloud, config, volume_zone), image(cloud, config));
+    let (zone, image_id) = tokio::join!(network(cloud, config, volume_zone), images(cloud, config));
     let mut site = zone?;
-    site.image_id = image_id?;
+    (site.image_id, site.database_image_id) = image_id?;
     Ok(site)
 }
 
@@ -82,6 +85,7 @@ async fn network(cloud: &Cloud, config: &Config, volume_zone: Option<&str>) -> R
         zone,
         subnets: subnets.into_iter().map(|(_, id)| id).collect(),
         image_id: String::new(),
+        database_image_id: String::new(),
     })
 }
 
@@ -105,6 +109,23 @@ async fn vpc(cloud: &Cloud, config: &Config) -> Result<String, Failure> {
         Failure::new(doing, "this cloud has no default VPC")
             .hint("create one (`aws ec2 create-default-vpc`), or name one: network.vpc and network.subnets")
     })
+}
+
+/// The images of the web VMs and of the database VM: as configured, else as baked, else one for both.
+async fn images(cloud: &Cloud, config: &Config) -> Result<(String, String), Failure> {
+    if config.cloud.image.is_some() {
+        let image = image(cloud, config).await?;
+        return Ok((image.clone(), image));
+    }
+    let baked = baked_image::list(cloud).await.map_err(|error| Failure::cloud("looking for the image", &error))?;
+    let (web, database) = (baked_image::newest(&baked, "web"), baked_image::newest(&baked, "database"));
+    // An image baked off one kind of VM is none for the other, but the one under it is.
+    let base = match web.iter().chain(&database).find_map(|image| baked_image::base_of(image)) {
+        Some(base) => base.to_owned(),
+        None => image(cloud, config).await?,
+    };
+    let id = |image: Option<&Image>| image.and_then(Image::image_id).map_or_else(|| base.clone(), str::to_owned);
+    Ok((id(web), id(database)))
 }
 
 async fn image(cloud: &Cloud, config: &Config) -> Result<String, Failure> {
@@ -159,6 +180,7 @@ async fn candidates(cloud: &Cloud, config: &Config) -> Result<Vec<(String, Strin
         .filter(|image| image.state().is_none_or(|state| *state == ImageState::Available))
         // Eucalyptus lists kernels and ramdisks beside the machine images.
         .filter(|image| image.image_type().is_none_or(|kind| kind.as_str() == "machine"))
+        .filter(|image| !baked_image::is_baked(image))
         .filter_map(|image| {
             Some((
                 image.creation_date().unwrap_or_default().to_owned(),

@@ -15,7 +15,7 @@ use crate::error::{Exit, Failure};
 use crate::plan::{Plan, plan};
 use crate::report::seconds;
 use crate::resources::bundle::LocalBinary;
-use crate::resources::{keys, volume, web_endpoint};
+use crate::resources::{keys, launch_spec, volume, web_endpoint};
 use crate::stack::{Blueprint, declare};
 use crate::state::{self, StateFile};
 
@@ -25,6 +25,7 @@ pub async fn run(mut session: Session, options: UpOptions) -> Result<Exit, Failu
     session.config.web.bundle = options.bundle.clone().or(session.config.web.bundle.take());
     session.config.cloud.image = options.image.clone().or(session.config.cloud.image.take());
     session.config.cloud.zone = options.zone.clone().or(session.config.cloud.zone.take());
+    session.config.web.health_limit_secs = options.health_limit.or(session.config.web.health_limit_secs);
     let lock = state::lock(&session.global.state_dir, session.config.stack())?;
     let binary_path = bundle_path(&session)?;
     let hashing = tokio::task::spawn_blocking(move || LocalBinary::read(&binary_path));
@@ -61,6 +62,9 @@ pub async fn run(mut session: Session, options: UpOptions) -> Result<Exit, Failu
     }
     plan.refusals(&resources)?;
     port_is_free(&session, &cloud, &plan)?;
+    if let Some(why) = launch_spec::held_back(&resources, &sightings) {
+        report.say(why);
+    }
     if plan.is_empty() {
         report.say(format!("nothing changes: {}", plan.summary()));
     } else {

@@ -10,9 +10,11 @@ use aws_sdk_ec2::types::InstanceStateName;
 use crate::cloud::retry::{CloudError, found, gone};
 use crate::cloud::{Cloud, RESOURCE_TAG, STACK_TAG};
 use crate::resource::{
-    Changes, ClientToken, CloudResult, Desired, Observed, Outputs, Patience, Phase, Resource, ResourceKey, Value,
+    Attributes, Changes, ClientToken, CloudResult, Desired, Observed, Outputs, Patience, Phase, Resource, ResourceKey,
+    Value,
 };
 use crate::resources::launch_spec::LaunchSpec;
+use crate::resources::rollout::{ROLLED_BACK_TAG, held, tag_of};
 use crate::resources::{keys, launch_configuration, launch_template};
 use crate::state::ScaleBounds;
 
@@ -79,6 +81,18 @@ async fn lingering(cloud: &Cloud) -> CloudResult<usize> {
 
 fn launch_template(cloud: &Cloud, version: &str) -> LaunchTemplateSpecification {
     LaunchTemplateSpecification::builder().launch_template_name(cloud.name("web")).version(version).build()
+}
+
+/// Has the group launch another version from now on.
+pub(crate) async fn put_in_service(cloud: &Cloud, version: &str) -> CloudResult<()> {
+    let update = cloud.autoscaling.update_auto_scaling_group().auto_scaling_group_name(cloud.name("web"));
+    let update = if cloud.capabilities.launch_templates {
+        update.launch_template(launch_template(cloud, version))
+    } else {
+        update.launch_configuration_name(version)
+    };
+    update.send().await?;
+    Ok(())
 }
 
 fn number(text: &str) -> CloudResult<i32> {
@@ -152,10 +166,11 @@ impl Resource for AutoScalingGroup {
         let at_load_balancer = at_load_balancer?;
         let version = version_of(group.launch_template(), group.launch_configuration_name());
         let launches = match (group.launch_template(), group.launch_configuration_name()) {
-            (Some(_), _) => launch_template::digest_of_version(cloud, version).await?,
-            (None, Some(name)) => launch_configuration::digest_of_name(cloud, name).await?,
-            (None, None) => String::new(),
+            (Some(_), _) => launch_template::attributes_of(cloud, version).await?,
+            (None, Some(name)) => launch_configuration::attributes_of(cloud, name).await?,
+            (None, None) => Attributes::default(),
         };
+        self.spec.hold(held(tag_of(&group, ROLLED_BACK_TAG), &launches));
         let wanted = usize::try_from(group.desired_capacity().unwrap_or_default()).unwrap_or_default();
         let serving = group.instances().iter().filter(|i| serves(i, &at_load_balancer)).count();
         let phase = if group.status().is_some_and(|status| status.starts_with("Delete")) {
@@ -180,7 +195,7 @@ impl Resource for AutoScalingGroup {
                 .with("health_check", format!("{kind} after {grace_secs}s"))
                 .with("subnets", subnets.join(","))
                 .with("load_balancers", group.load_balancer_names().join(","))
-                .with("launches", launches)
+                .with("launches", launches.get("digest"))
                 .detail(format!("{serving}/{wanted} in service")),
         ))
     }

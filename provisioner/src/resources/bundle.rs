@@ -1,5 +1,7 @@
-//! The app's binary in the bucket, under its SHA-256, from where every web VM fetches it. Former ones stay.
+//! The app's binary in the bucket, under its SHA-256, from where every web VM fetches it. Former ones stay
+//! as long as a version of the web VMs names them.
 
+use std::collections::BTreeSet;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -116,7 +118,29 @@ impl Resource for Bundle {
     }
 }
 
+/// Removes every binary but those with one of these hashes.
+pub(crate) async fn delete_all_but(cloud: &Cloud, kept: &BTreeSet<&str>) -> CloudResult<()> {
+    let bucket = cloud.bucket();
+    let mut next: Option<String> = None;
+    loop {
+        let list = cloud.s3.list_objects_v2().bucket(&bucket).prefix(PREFIX).set_continuation_token(next);
+        let listing = list.send().await?;
+        for key in listing.contents().iter().filter_map(|object| object.key()) {
+            if !kept.contains(sha256_of(key)) {
+                gone(cloud.s3.delete_object().bucket(&bucket).key(key).send().await.map_err(CloudError::from))?;
+            }
+        }
+        next = listing.next_continuation_token().map(str::to_owned);
+        if next.is_none() {
+            return Ok(());
+        }
+    }
+}
+
+fn sha256_of(key: &str) -> &str {
+    key.strip_prefix(PREFIX).and_then(|rest| rest.split('/').next()).unwrap_or_default()
+}
+
 fn observed(key: &str, bytes: i64) -> Observed {
-    let sha256 = key.strip_prefix(PREFIX).and_then(|rest| rest.split('/').next()).unwrap_or_default();
-    Observed::ready(key).with("sha256", sha256).detail(format!("{:.1} MB", bytes as f64 / 1e6))
+    Observed::ready(key).with("sha256", sha256_of(key)).detail(format!("{:.1} MB", bytes as f64 / 1e6))
 }

@@ -1,5 +1,5 @@
 //! The launch configuration of the web VMs, for clouds without launch templates. It cannot be changed, so
-//! each version is one of its own, named after its digest; former ones go once the group has moved on.
+//! each version is one of its own, named after its digest; some former ones stay, to go back to.
 
 use async_trait::async_trait;
 use aws_sdk_autoscaling::types::{
@@ -8,12 +8,14 @@ use aws_sdk_autoscaling::types::{
 };
 
 use crate::cloud::Cloud;
-use crate::cloud::retry::{Class, CloudError, gone};
+use crate::cloud::retry::{CloudError, gone};
 use crate::resource::{
     Attributes, Changes, ClientToken, CloudResult, Desired, Observed, Outputs, Resource, ResourceKey, Value,
 };
+use crate::resources::auto_scaling_group::current;
 use crate::resources::keys;
 use crate::resources::launch_spec::{LaunchSpec, digest, digest_of_user_data, metadata_tokens};
+use crate::resources::web_version::{self, WebVersion};
 
 /// The launch configuration.
 pub struct LaunchConfiguration(pub LaunchSpec);
@@ -38,6 +40,16 @@ async fn versions(cloud: &Cloud) -> CloudResult<Vec<SdkLaunchConfiguration>> {
     Ok(mine)
 }
 
+/// As `versions`, in the form that both kinds share.
+pub(crate) async fn list(cloud: &Cloud) -> CloudResult<Vec<WebVersion>> {
+    let known = |c: &SdkLaunchConfiguration| {
+        let name = c.launch_configuration_name().unwrap_or_default().to_owned();
+        let created_secs = c.created_time().map_or(0, |time| time.secs());
+        WebVersion::new(name, created_secs, flatten(c), c.user_data().unwrap_or_default())
+    };
+    Ok(versions(cloud).await?.iter().map(known).collect())
+}
+
 fn flatten(configuration: &SdkLaunchConfiguration) -> Attributes {
     let text = |text: Option<&str>| text.unwrap_or_default().to_owned();
     // A profile may come back as an ARN; its last part is the name.
@@ -57,10 +69,10 @@ fn flatten(configuration: &SdkLaunchConfiguration) -> Attributes {
     attributes
 }
 
-/// The digest of a version by its name.
-pub(crate) async fn digest_of_name(cloud: &Cloud, name: &str) -> CloudResult<String> {
+/// What a version launches, by its name.
+pub(crate) async fn attributes_of(cloud: &Cloud, name: &str) -> CloudResult<Attributes> {
     let found = versions(cloud).await?.into_iter().find(|c| c.launch_configuration_name() == Some(name));
-    Ok(found.map_or_else(String::new, |c| flatten(&c).get("digest").to_owned()))
+    Ok(found.map(|c| flatten(&c)).unwrap_or_default())
 }
 
 pub(crate) async fn image_in_use(cloud: &Cloud) -> Option<String> {
@@ -107,11 +119,26 @@ impl Resource for LaunchConfiguration {
         self.0.desired(known)
     }
 
+    /// The one that the group launches; before there is a group, the newest.
     async fn find(&self, cloud: &Cloud) -> CloudResult<Option<Observed>> {
-        Ok(versions(cloud).await?.last().map(|newest| {
-            let name = newest.launch_configuration_name().unwrap_or_default();
-            let mut observed = Observed::ready(name).with("version", name);
-            observed.attributes.0.extend(flatten(newest).0);
+        let (versions, group) = tokio::join!(versions(cloud), current(cloud));
+        let (versions, group) = (versions?, group?);
+        let in_service = group.as_ref().and_then(|group| group.launch_configuration_name());
+        let of_group = versions.iter().find(|version| version.launch_configuration_name() == in_service);
+        let Some(version) = of_group.or(versions.last()) else { return Ok(None) };
+        let name = version.launch_configuration_name().unwrap_or_default();
+        let mut observed = Observed::ready(name).with("version", name);
+        observed.attributes.0.extend(flatten(version).0);
+        Ok(Some(observed))
+    }
+
+    /// The one that was made just now is not the group's yet.
+    async fn poll(&self, cloud: &Cloud, known: &Outputs) -> CloudResult<Option<Observed>> {
+        let Value::Known(digest) = self.0.digest(known) else { return self.find(cloud).await };
+        let made = list(cloud).await?.into_iter().rev().find(|version| version.digest() == digest);
+        Ok(made.map(|version| {
+            let mut observed = Observed::ready(&version.name).with("version", &version.name);
+            observed.attributes.0.extend(version.attributes.0);
             observed
         }))
     }
@@ -120,17 +147,14 @@ impl Resource for LaunchConfiguration {
         self.create_version(cloud, known).await
     }
 
-    async fn update(&self, cloud: &Cloud, known: &Outputs, observed: &Observed, _: &Changes) -> CloudResult<()> {
-        for former in versions(cloud).await? {
-            let name = former.launch_configuration_name().unwrap_or_default();
-            if name != observed.id {
-                self.delete(cloud, &Observed::ready(name)).await.or_else(|error| match error.class() {
-                    Class::RefusedForNow => Ok(()), // still in use: the next change takes it
-                    _ => Err(error),
-                })?;
-            }
+    async fn update(&self, cloud: &Cloud, known: &Outputs, _: &Observed, _: &Changes) -> CloudResult<()> {
+        self.create_version(cloud, known).await?;
+        let Value::Known(digest) = self.0.digest(known) else { return Ok(()) };
+        // Old versions that cannot be removed now are a matter of the next change.
+        if let Err(error) = web_version::prune(cloud, &format!("{}{digest}", cloud.name("web-"))).await {
+            tracing::warn!("removing old versions: {error}");
         }
-        self.create_version(cloud, known).await
+        Ok(())
     }
 
     async fn delete(&self, cloud: &Cloud, observed: &Observed) -> CloudResult<()> {

@@ -1,4 +1,4 @@
-//! The launch template of the web VMs. A changed spec is a new version; the old ones stay.
+//! The launch template of the web VMs. A changed spec is a new version; some old ones stay, to go back to.
 
 use async_trait::async_trait;
 use aws_sdk_ec2::types::{
@@ -9,9 +9,12 @@ use aws_sdk_ec2::types::{
 
 use crate::cloud::Cloud;
 use crate::cloud::retry::{CloudError, found, gone};
-use crate::resource::{Changes, ClientToken, CloudResult, Desired, Observed, Outputs, Resource, ResourceKey};
+use crate::resource::{
+    Attributes, Changes, ClientToken, CloudResult, Desired, Observed, Outputs, Resource, ResourceKey, Value,
+};
 use crate::resources::keys;
 use crate::resources::launch_spec::{LaunchSpec, digest, digest_of_user_data, metadata_tokens};
+use crate::resources::web_version::{self, WebVersion};
 
 /// The launch template.
 pub struct LaunchTemplate(pub LaunchSpec);
@@ -67,9 +70,40 @@ fn flatten(version: &LaunchTemplateVersion) -> Observed {
     observed
 }
 
-/// The digest of a version of the template, for those that run it.
-pub(crate) async fn digest_of_version(cloud: &Cloud, number: &str) -> CloudResult<String> {
-    Ok(version(cloud, number).await?.map_or_else(String::new, |v| flatten(&v).attributes.get("digest").to_owned()))
+/// All versions, oldest first.
+pub(crate) async fn list(cloud: &Cloud) -> CloudResult<Vec<WebVersion>> {
+    let name = cloud.name("web");
+    let mut versions: Vec<(i64, WebVersion)> = Vec::new();
+    let mut next: Option<String> = None;
+    loop {
+        let request = cloud.ec2.describe_launch_template_versions().launch_template_name(&name).set_next_token(next);
+        let Some(answer) = found(request.send().await.map_err(CloudError::from))? else { break };
+        for version in answer.launch_template_versions() {
+            let number = version.version_number().unwrap_or_default();
+            let user_data = version.launch_template_data().and_then(|data| data.user_data()).unwrap_or_default();
+            let created_secs = version.create_time().map_or(0, |time| time.secs());
+            let attributes = flatten(version).attributes;
+            versions.push((number, WebVersion::new(number.to_string(), created_secs, attributes, user_data)));
+        }
+        next = answer.next_token().filter(|token| !token.is_empty()).map(str::to_owned);
+        if next.is_none() {
+            break;
+        }
+    }
+    versions.sort_by_key(|(number, _)| *number);
+    Ok(versions.into_iter().map(|(_, version)| version).collect())
+}
+
+/// Makes a version the default one.
+pub(crate) async fn put_in_service(cloud: &Cloud, version: &str) -> CloudResult<()> {
+    let modify = cloud.ec2.modify_launch_template().launch_template_name(cloud.name("web"));
+    modify.default_version(version).send().await?;
+    Ok(())
+}
+
+/// What a version of the template launches, for those that run it.
+pub(crate) async fn attributes_of(cloud: &Cloud, number: &str) -> CloudResult<Attributes> {
+    Ok(version(cloud, number).await?.map(|version| flatten(&version).attributes).unwrap_or_default())
 }
 
 /// The image that web VMs are launched from at the moment.
@@ -125,14 +159,24 @@ impl Resource for LaunchTemplate {
         }
     }
 
+    /// One that is there already (an answer was lost, or it was tried before) is not made twice.
     async fn update(&self, cloud: &Cloud, known: &Outputs, _: &Observed, _: &Changes) -> CloudResult<()> {
-        let name = cloud.name("web");
-        let create = cloud.ec2.create_launch_template_version().launch_template_name(&name);
-        let answer = create.launch_template_data(self.data(known)?).send().await?;
-        let number = answer.launch_template_version().and_then(|version| version.version_number());
-        let Some(number) = number else { return Err(CloudError::other("the cloud told no version number")) };
-        let modify = cloud.ec2.modify_launch_template().launch_template_name(&name);
-        modify.default_version(number.to_string()).send().await?;
+        let digest = self.0.digest(known);
+        let there = list(cloud).await?.into_iter().rev().find(|v| Value::Known(v.digest().to_owned()) == digest);
+        let number = match there {
+            Some(version) => version.name,
+            None => {
+                let create = cloud.ec2.create_launch_template_version().launch_template_name(cloud.name("web"));
+                let answer = create.launch_template_data(self.data(known)?).send().await?;
+                let number = answer.launch_template_version().and_then(|version| version.version_number());
+                number.ok_or_else(|| CloudError::other("the cloud told no version number"))?.to_string()
+            }
+        };
+        put_in_service(cloud, &number).await?;
+        // Old versions that cannot be removed now are a matter of the next change.
+        if let Err(error) = web_version::prune(cloud, &number).await {
+            tracing::warn!("removing old versions: {error}");
+        }
         Ok(())
     }
 

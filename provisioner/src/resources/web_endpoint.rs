@@ -53,14 +53,34 @@ async fn gallery(cloud: &Cloud) -> CloudResult<Option<Gallery>> {
     Ok(Some(Gallery { url, servers: description.instances().len() }))
 }
 
-/// What the gallery does other than answer 200, if anything.
-async fn trouble(cloud: &Cloud, url: &str) -> Option<String> {
-    match cloud.http.get(url).send().await {
-        Ok(answer) if answer.status() == reqwest::StatusCode::OK => None,
-        Ok(answer) => Some(format!("answers {}", answer.status())),
-        Err(error) if error.is_timeout() => Some("does not answer in time".to_owned()),
-        Err(_) => Some("does not answer".to_owned()),
+/// One answer of the gallery.
+pub(crate) struct Answer {
+    /// What it is other than a 200.
+    pub(crate) trouble: Option<String>,
+    /// The instance id of the web VM that gave it, where it tells.
+    pub(crate) served_by: Option<String>,
+}
+
+impl Answer {
+    pub(crate) fn is_ok(&self) -> bool {
+        self.trouble.is_none()
     }
+}
+
+/// Asks the gallery once.
+pub(crate) async fn ask(cloud: &Cloud, url: &str) -> Answer {
+    let answer = match cloud.http.get(url).send().await {
+        Ok(answer) => answer,
+        Err(error) => {
+            let trouble = if error.is_timeout() { "does not answer in time" } else { "does not answer" };
+            return Answer { trouble: Some(trouble.to_owned()), served_by: None };
+        }
+    };
+    let served_by = answer.headers().get("x-served-by").and_then(|value| value.to_str().ok());
+    let served_by = served_by.and_then(|value| value.split('/').next()).map(str::to_owned);
+    let status = answer.status();
+    let trouble = (status != reqwest::StatusCode::OK).then(|| format!("answers {status}"));
+    Answer { trouble, served_by }
 }
 
 #[async_trait]
@@ -97,7 +117,7 @@ impl Resource for WebEndpoint {
         let Some(Gallery { url, servers }) = gallery(cloud).await? else { return Ok(None) };
         let requests = (servers * REQUESTS_PER_SERVER).clamp(1, MOST_REQUESTS);
         for answered in 0..requests {
-            if let Some(mut trouble) = trouble(cloud, &url).await {
+            if let Some(mut trouble) = ask(cloud, &url).await.trouble {
                 if answered > 0 {
                     trouble.push_str(", but not always: some of the web servers are not ready");
                 }

@@ -10,4 +10,6 @@ mod behaviours;
 mod command_line;
 mod lifecycle;
 mod moto;
+mod releases;
 mod whole_way;
+mod whole_way_releases;

@@ -5,6 +5,7 @@ use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener},
     path::{Path, PathBuf},
     process::{Command, Output},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -18,25 +19,46 @@ pub(crate) struct Way {
     behaviour: &'static str,
     cloud_port: u16,
     pub(crate) listener_port: u16,
+    /// Clouds of one process share an address range: one after the other.
+    _alone: MutexGuard<'static, ()>,
 }
+
+static ALONE: Mutex<()> = Mutex::new(());
 
 /// What the directories of this test are called; the number is the process that owns one.
 const PREFIX: &str = "imagecrud-whole-way-";
 
 impl Way {
     fn new() -> Self {
-        Self::like("everything")
+        Self::with("")
+    }
+
+    /// With more settings than the listener's port.
+    pub(crate) fn with(settings: &str) -> Self {
+        Self::like_with("everything", settings)
     }
 
     /// On a cloud that behaves like another one.
     pub(crate) fn like(behaviour: &'static str) -> Self {
+        Self::like_with(behaviour, "")
+    }
+
+    fn like_with(behaviour: &'static str, settings: &str) -> Self {
+        let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
         sweep_predecessors();
         let dir = std::env::temp_dir().join(format!("{PREFIX}{}-{behaviour}", std::process::id()));
         std::fs::create_dir_all(&dir).expect("a directory");
-        let way = Self { dir, behaviour, cloud_port: free_port(), listener_port: free_port() };
-        let config = format!("[listener]\nport = {}\n", way.listener_port);
+        let way = Self { dir, behaviour, cloud_port: free_port(), listener_port: free_port(), _alone: alone };
+        let config = format!("[listener]\nport = {}\n{settings}", way.listener_port);
         std::fs::write(way.dir.join("imagecrud.toml"), config).expect("a config");
         way
+    }
+
+    /// A program of this test's own, as a path.
+    pub(crate) fn file(&self, name: &str, content: &[u8]) -> String {
+        let path = self.dir.join(name);
+        std::fs::write(&path, content).expect("a file");
+        path.display().to_string()
     }
 
     fn cloud_dir(&self) -> PathBuf {
@@ -86,7 +108,7 @@ impl Way {
     }
 
     /// An EC2 client with the credentials that the local cloud gives its user.
-    fn ec2(&self) -> aws_sdk_ec2::Client {
+    pub(crate) fn ec2(&self) -> aws_sdk_ec2::Client {
         let eucarc = std::fs::read_to_string(self.cloud_dir().join("eucarc")).expect("an eucarc");
         let value = |name: &str| {
             let prefix = format!("export {name}=");
@@ -146,7 +168,7 @@ fn free_port() -> u16 {
 }
 
 /// The programs lie beside each other, as `cargo build --workspace` puts them.
-fn binary(program: &str) -> PathBuf {
+pub(crate) fn binary(program: &str) -> PathBuf {
     Path::new(env!("CARGO_BIN_EXE_imagecrud-deploy")).with_file_name(program)
 }
 
@@ -172,7 +194,7 @@ pub(crate) fn browser(authority: Option<PathBuf>) -> reqwest::Client {
 }
 
 /// The gallery's JSON twin: every picture with its name and the URL of its bytes.
-async fn pictures(browser: &reqwest::Client, url: &str) -> Vec<(String, String)> {
+pub(crate) async fn pictures(browser: &reqwest::Client, url: &str) -> Vec<(String, String)> {
     let answer = browser.get(url).header("accept", "application/json").send().await.expect("the gallery answers");
     assert_eq!(answer.status(), 200, "{url}");
     let body: Value = answer.json().await.expect("JSON");
