@@ -7,6 +7,10 @@
 #![allow(clippy::unwrap_used, reason = "a test ends there")]
 
 mod command_line;
+mod golden;
 mod lifecycle;
+mod looking;
 mod moto;
+mod side_by_side;
+mod vms;
 mod whole_way;

@@ -13,8 +13,8 @@ use imagecrud_deploy::cloud::local::is_root;
 use serde_json::Value;
 
 /// A cloud and a stack of this test's own, removed when it is dropped.
-struct Way {
-    dir: PathBuf,
+pub(crate) struct Way {
+    pub(crate) dir: PathBuf,
     cloud_port: u16,
     listener_port: u16,
 }
@@ -28,7 +28,7 @@ impl Way {
         let dir = std::env::temp_dir().join(format!("{PREFIX}{}", std::process::id()));
         std::fs::create_dir_all(&dir).expect("a directory");
         let way = Self { dir, cloud_port: free_port(), listener_port: free_port() };
-        let config = format!("[listener]\nport = {}\n", way.listener_port);
+        let config = format!("[listener]\nport = {}\n[network]\nssh_from = \"0.0.0.0/0\"\n", way.listener_port);
         std::fs::write(way.dir.join("imagecrud.toml"), config).expect("a config");
         way
     }
@@ -37,7 +37,7 @@ impl Way {
         self.dir.join("cloud")
     }
 
-    fn command(&self, program: &str) -> Command {
+    pub(crate) fn command(&self, program: &str) -> Command {
         let mut command = Command::new(binary(program));
         command
             .env("LOCALCLOUD_STATE_DIR", self.cloud_dir())
@@ -48,14 +48,14 @@ impl Way {
         command
     }
 
-    fn deploy(&self, arguments: &[&str]) -> Output {
+    pub(crate) fn deploy(&self, arguments: &[&str]) -> Output {
         let output = self.command("imagecrud-deploy").args(arguments).output().expect("imagecrud-deploy starts");
         eprintln!("$ imagecrud-deploy {}\n{}", arguments.join(" "), String::from_utf8_lossy(&output.stderr));
         output
     }
 
     /// Runs a command of the deployer that must succeed, and returns its stdout.
-    fn deployed(&self, arguments: &[&str]) -> String {
+    pub(crate) fn deployed(&self, arguments: &[&str]) -> String {
         let output = self.deploy(arguments);
         assert!(output.status.success(), "imagecrud-deploy {} failed: {:?}", arguments.join(" "), output.status);
         String::from_utf8(output.stdout).expect("text")
@@ -210,6 +210,8 @@ async fn up_upload_scale_heal_and_teardown_leave_every_picture_and_then_nothing(
     let again = way.deploy(&["up"]);
     assert!(again.status.success());
     assert!(String::from_utf8_lossy(&again.stderr).contains("nothing changes"));
+
+    crate::vms::are_reached(&way);
 
     // Pictures.
     let cat = samples.join("cat.jpeg");
