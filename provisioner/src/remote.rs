@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
@@ -12,12 +12,15 @@ use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
 use crate::cloud::Cloud;
+use crate::converge::Pause;
 use crate::error::Failure;
-use crate::report::Reporter;
+use crate::report::{Reporter, seconds};
 use crate::state::{known_hosts_path, private_key_path};
 use crate::vms::Vm;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a refusal may be that of a VM which still boots.
+const REFUSAL_LIMIT: Duration = Duration::from_secs(20);
 /// The connection ends so soon after this process was killed.
 const IDLE_SECS: std::num::NonZeroUsize = std::num::NonZeroUsize::new(10).expect("ten is not zero");
 /// The path of a socket has at most 108 bytes, of which ssh wants some 50 below the directory.
@@ -69,7 +72,8 @@ impl Access<'_> {
         let config = directory.path().join("config");
         std::fs::write(&config, configuration(&vm.id, &known_hosts)).map_err(failed)?;
         let known = fingerprint(&known_hosts, &vm.id).is_some();
-        let session = SessionBuilder::default()
+        let mut builder = SessionBuilder::default();
+        builder
             .user(self.user.to_owned())
             .keyfile(std::path::absolute(&key).map_err(failed)?)
             .known_hosts_check(KnownHosts::Add)
@@ -77,10 +81,23 @@ impl Access<'_> {
             .control_directory(directory.path())
             .control_persist(ControlPersist::IdleFor(IDLE_SECS))
             .connect_timeout(CONNECT_TIMEOUT)
-            .server_alive_interval(Duration::from_secs(15))
-            .connect(address)
-            .await
-            .map_err(|error| self.explained(vm, &doing, &error))?;
+            .server_alive_interval(Duration::from_secs(15));
+        let began = Instant::now();
+        let mut pause = Pause::default();
+        let mut said = false;
+        let session = loop {
+            match builder.connect(address).await {
+                Ok(session) => break session,
+                Err(error) if is_refused(&error) && began.elapsed() < REFUSAL_LIMIT => {
+                    if !std::mem::replace(&mut said, true) {
+                        let limit = seconds(REFUSAL_LIMIT);
+                        self.report.say(format!(" • {}: waiting up to {limit} for ssh to answer", vm.id));
+                    }
+                    tokio::time::sleep(pause.lengthen()).await;
+                }
+                Err(error) => return Err(self.explained(vm, &doing, &error)),
+            }
+        };
         if !known {
             self.confirm(vm, &known_hosts).await?;
         }
@@ -103,7 +120,7 @@ impl Access<'_> {
         }
         forget_host(known_hosts, &vm.id);
         Err(Failure::new(format!("connecting to {}", vm.id), format!("its host key {seen} is not on its console"))
-            .hint("another machine may answer at its address: compare with `imagecrud-deploy logs --console`"))
+            .hint("another machine may answer at its address: compare with `imagecrud-deploy logs VM --console`"))
     }
 
     fn explained(&self, vm: &Vm, doing: &str, error: &openssh::Error) -> Failure {
@@ -127,8 +144,11 @@ impl Access<'_> {
             _ if what.contains("Permission denied") => {
                 format!("does the image have the user {}? another one is named by network.ssh_user", self.user)
             }
-            _ => "a VM that still boots does not answer yet; `imagecrud-deploy logs --console` shows how far it is"
-                .to_owned(),
+            _ => {
+                "a VM that still boots does not answer yet: `imagecrud-deploy logs VM --console` shows how far it is; \
+                  on the local cloud nothing but network.ssh_from = \"0.0.0.0/0\" opens the way"
+                    .to_owned()
+            }
         };
         Failure::new(doing, what).hint(hint)
     }
@@ -144,7 +164,7 @@ impl Remote {
     pub async fn shell(&self) -> Result<u8, Failure> {
         let mut command = tokio::process::Command::new("ssh");
         // The library runs commands without a terminal; its connection serves the program as well.
-        command.arg("-S").arg(self.session.control_socket()).args(["-o", "BatchMode=yes", "-p", "9", "-t", "vm"]);
+        command.arg("-S").arg(self.session.control_socket()).args(["-o", "BatchMode=yes", "-p", "9", "-q", "-t", "vm"]);
         let status = command.stdin(Stdio::inherit()).status().await;
         let status = status.map_err(|error| Failure::new("running ssh", error))?;
         Ok(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(u8::MAX))
@@ -154,6 +174,11 @@ impl Remote {
     pub async fn close(self) {
         self.session.close().await.ok();
     }
+}
+
+/// Nothing listens there: a VM that boots, or a port that has only just been opened.
+fn is_refused(error: &openssh::Error) -> bool {
+    matches!(error, openssh::Error::Connect(cause) if cause.kind() == std::io::ErrorKind::ConnectionRefused)
 }
 
 fn temporary_directory() -> std::io::Result<TempDir> {

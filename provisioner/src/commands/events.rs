@@ -7,7 +7,7 @@ use serde_json::{Value as Json, json};
 
 use crate::cli::EventsOptions;
 use crate::cloud::Cloud;
-use crate::cloud::retry::{CloudError, found_if_known};
+use crate::cloud::retry::{Class, CloudError, found};
 use crate::commands::Session;
 use crate::error::{Exit, Failure};
 use crate::report::{pretty, table};
@@ -42,9 +42,8 @@ pub async fn run(session: Session, options: EventsOptions) -> Result<Exit, Failu
         activities(&cloud, most),
         futures::future::try_join_all(alarms.iter().map(|alarm| history(&cloud, alarm, most))),
     );
-    let fail = |error: CloudError| Failure::cloud("looking for events", &error);
-    let mut events = activities.map_err(fail)?;
-    events.extend(history.map_err(fail)?.into_iter().flatten());
+    let mut events = told(&session, "group", activities)?;
+    events.extend(told(&session, "alarms", history)?.into_iter().flatten());
     // What happened within one moment came newest first as well.
     events.reverse();
     events.sort_by_key(|event| event.at);
@@ -59,6 +58,17 @@ pub async fn run(session: Session, options: EventsOptions) -> Result<Exit, Failu
         session.report.data(table(&["TIME", "KIND", "OF", "STATUS", "WHAT"], &rows));
     }
     Ok(Exit::Done)
+}
+
+/// A cloud that does not know the question, or fails over it, may still answer the other one.
+fn told<T>(session: &Session, of: &str, answer: CloudResult<Vec<T>>) -> Result<Vec<T>, Failure> {
+    match answer {
+        Err(error) if error.class() == Class::Unsupported || error.code().starts_with("HTTP ") => {
+            session.report.say(format!("this cloud does not tell what the {of} did: {error}"));
+            Ok(Vec::new())
+        }
+        answer => answer.map_err(|error| Failure::cloud("looking for events", &error)),
+    }
 }
 
 impl Event {
@@ -91,7 +101,7 @@ async fn activities(cloud: &Cloud, most: usize) -> CloudResult<Vec<Event>> {
     let mut pages = request.into_paginator().items().send();
     let mut events = Vec::new();
     while let Some(item) = pages.next().await {
-        let Some(activity) = found_if_known(item.map_err(CloudError::from))? else { break };
+        let Some(activity) = found(item.map_err(CloudError::from))? else { break };
         let text = |text: Option<&str>| text.unwrap_or_default().trim().to_owned();
         let mut cause = text(activity.cause());
         if let Some(message) = activity.status_message().filter(|message| !message.is_empty()) {
@@ -119,7 +129,7 @@ async fn history(cloud: &Cloud, alarm: &str, most: usize) -> CloudResult<Vec<Eve
     let mut pages = request.into_paginator().items().send();
     let mut events = Vec::new();
     while let Some(item) = pages.next().await {
-        let Some(item) = found_if_known(item.map_err(CloudError::from))? else { break };
+        let Some(item) = found(item.map_err(CloudError::from))? else { break };
         events.push(event_of(&item));
         if events.len() >= most {
             break;

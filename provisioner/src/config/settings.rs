@@ -340,7 +340,7 @@ pub fn schema() -> Json {
     let mut sections = serde_json::Map::new();
     for setting in SETTINGS {
         let mut schema = setting.kind.schema();
-        schema["description"] = json!(format!("{}: {}", setting.about, setting.kind.allowed()));
+        schema["description"] = json!(format!("{} ({})", setting.about, setting.kind.allowed()));
         match setting.key.split_once('.') {
             None => {
                 sections.insert(setting.key.to_owned(), schema);

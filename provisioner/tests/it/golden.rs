@@ -80,8 +80,9 @@ fn completions_and_manual_know_every_command() {
 fn bash_takes_the_completions() {
     let script = says(&["completions", "bash"]);
     let ask = format!(
-        "{script}\nCOMP_WORDS=(imagecrud-deploy tear); COMP_CWORD=1; \
-         _imagecrud-deploy imagecrud-deploy tear imagecrud-deploy; printf '%s' \"${{COMPREPLY[*]}}\""
+        "{script}\nCOMP_WORDS=(imagecrud-deploy tear); COMP_CWORD=1; words=($(complete -p imagecrud-deploy)); \
+         for i in \"${{!words[@]}}\"; do [ \"${{words[i]}}\" != -F ] || function=${{words[i + 1]}}; done; \
+         $function imagecrud-deploy tear imagecrud-deploy; printf '%s' \"${{COMPREPLY[*]}}\""
     );
     let output = Command::new("bash").args(["-c", &ask]).output().unwrap();
     assert_eq!(String::from_utf8_lossy(&output.stdout), "teardown", "{}", String::from_utf8_lossy(&output.stderr));
@@ -90,7 +91,7 @@ fn bash_takes_the_completions() {
 /// Ids become as many x; what they are made of differs from run to run.
 fn redacted(text: &str) -> String {
     let mut out = String::new();
-    const SEPARATORS: [char; 8] = [' ', '\n', '/', ',', ':', ';', '(', ')'];
+    const SEPARATORS: [char; 9] = [' ', '\n', '/', ',', ':', ';', '(', ')', '@'];
     for word in text.split_inclusive(SEPARATORS) {
         let end = word.trim_end_matches(SEPARATORS).len();
         let (word, rest) = word.split_at(end);
