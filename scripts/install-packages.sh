@@ -17,7 +17,7 @@ needed=(
     nsenter:util-linux
     losetup:mount
     mkfs.ext4:e2fsprogs
-    ssh-keygen:openssh-client
+    ssh:openssh-client
     curl:curl
     tar:tar
 )
@@ -30,7 +30,6 @@ for_tests=(
     openssl:openssl
     shellcheck:shellcheck
     cloud-init:cloud-init
-    ssh:openssh-client
     python3:python3-venv
     jq:jq
 )

@@ -1,6 +1,7 @@
 //! What the commands share: settings, the connection, the state.
 
 use std::path::Path;
+use std::process::ExitCode;
 
 use crate::cli::{Cli, Command, GlobalOptions};
 use crate::cloud::capabilities::{self, Capabilities};
@@ -17,22 +18,36 @@ use crate::stack::{Blueprint, declare};
 use crate::state::{self, State, random_text};
 use crate::user_data;
 
+/// `adopt`
+pub mod adopt;
 /// `backup`
 pub mod backup;
 /// `bake`
 pub mod bake;
+/// `completions`, `man`, `config-schema`
+pub mod describe;
 /// `doctor`
 pub mod doctor;
 /// `drill`
 pub mod drill;
+/// `events`
+pub mod events;
 /// Parts of `up` that other commands need.
 pub mod heal;
+/// `logs`
+pub mod logs;
+/// `open`
+pub mod open;
+/// `plan`
+pub mod plan;
 /// `restore`
 pub mod restore;
 /// `rollback`
 pub mod rollback;
 /// `scale`
 pub mod scale;
+/// `ssh`
+pub mod ssh;
 /// `status`
 pub mod status;
 /// `teardown`
@@ -45,20 +60,32 @@ pub mod versions;
 /// How a state file names the local cloud.
 const LOCAL: &str = "local";
 
-/// Runs a command.
-pub async fn run(cli: Cli) -> Result<Exit, Failure> {
+/// Runs a command. What ran on a VM ends with its own exit code.
+pub async fn run(cli: Cli) -> Result<ExitCode, Failure> {
     let Cli { global, command } = cli;
-    let session = || {
+    let open = |interrupt: fn() -> Interrupt| -> Result<Session, Failure> {
         let report =
             Reporter::new(Verbosity { quiet: global.quiet, verbose: global.verbose, no_progress: global.no_progress });
-        Ok(Session { config: configure(&global)?, global, report, interrupt: Interrupt::listen() })
+        Ok(Session { config: configure(&global)?, global: global.clone(), report, interrupt: interrupt() })
     };
-    match command {
+    // What changes something ends its calls first when it is interrupted; what only looks may end at once.
+    let session = || open(Interrupt::listen);
+    let looking = || open(Interrupt::default);
+    let exit = match command {
+        Command::Plan(options) => plan::run(looking()?, options).await,
         Command::Up(options) => up::run(session()?, options).await,
-        Command::Status(options) => status::run(session()?, options).await,
+        Command::Status(options) => status::run(looking()?, options).await,
+        Command::Open => open::run(looking()?).await,
+        Command::Events(options) => events::run(looking()?, options).await,
+        Command::Logs(options) => logs::run(looking()?, options).await,
+        Command::Ssh(options) => return ssh::run(looking()?, options).await.map(ExitCode::from),
         Command::Scale(options) => scale::run(session()?, options).await,
         Command::Teardown(options) => teardown::run(session()?, options).await,
-        Command::Doctor => doctor::run(session()?).await,
+        Command::Doctor => doctor::run(looking()?).await,
+        Command::Adopt => adopt::run(session()?).await,
+        Command::Completions { shell } => describe::completions(shell),
+        Command::Man { directory } => describe::manual(directory.as_deref()),
+        Command::ConfigSchema => describe::config_schema(),
         Command::RenderUserData { kind } => {
             print!("{}", user_data::sample(kind).map_err(|error| Failure::new("rendering user-data", error))?);
             Ok(Exit::Done)
@@ -69,13 +96,14 @@ pub async fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Restore(options) => restore::run(session()?, options).await,
         Command::Drill(options) => drill::run(session()?, options).await,
         Command::Bake(options) => bake::run(session()?, options).await,
-    }
+    };
+    exit.map(|exit| ExitCode::from(exit as u8))
 }
 
 /// The settings file with flags and environment over it.
 fn configure(global: &GlobalOptions) -> Result<Config, Failure> {
     let path = global.config.as_deref().unwrap_or(Path::new("imagecrud.toml"));
-    let mut config = Config::read(path, global.config.is_some())?;
+    let (mut config, lines) = Config::read(path, global.config.is_some())?;
     if let Some(kind) = global.cloud {
         config.cloud.kind = kind;
     }
@@ -100,7 +128,7 @@ fn configure(global: &GlobalOptions) -> Result<Config, Failure> {
     if let Some(stack) = &global.stack {
         config.stack = Some(stack.clone());
     }
-    config.check()?;
+    config.check(&lines, global.cloud.is_some())?;
     config.own_database()?;
     Ok(config)
 }
@@ -161,6 +189,15 @@ impl Session {
                 for_eucarc(&eucarc, region).await.map(Some)
             }
         }
+    }
+
+    /// As `clients`, for commands that need a cloud that runs.
+    pub async fn running_clients(&self, doing: &str) -> Result<Clients, Failure> {
+        let clients = self.clients(WhenStopped::Leave).await?;
+        clients.ok_or_else(|| {
+            Failure::new(doing, "the local cloud does not run")
+                .hint("`imagecrud-deploy up` starts it with its stack, `localcloud serve --detach` by itself")
+        })
     }
 
     /// Which cloud a state file is about.

@@ -1,15 +1,20 @@
 //! The settings: imagecrud.toml, over which flags and environment go. A key that does not exist is refused
 //! with the nearest one that does.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::Deserialize;
 
+use crate::config::settings::{Lines, Mistake};
 use crate::error::Failure;
 use crate::resources::own_database::OwnDatabase;
 use crate::resources::rollout::HEALTH_LIMIT;
 use crate::state::ScaleBounds;
+
+/// Every key and what it may be.
+pub mod settings;
 
 /// Which way credentials and addresses are found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, clap::ValueEnum)]
@@ -36,8 +41,8 @@ impl CloudKind {
 }
 
 /// Everything that can be set.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(default)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// The stack's name.
     pub stack: Option<String>,
@@ -53,11 +58,13 @@ pub struct Config {
     pub network: NetworkConfig,
     /// `[scaling]`
     pub scaling: ScalingConfig,
+    /// `[prices]`
+    pub prices: PricesConfig,
 }
 
 /// Which cloud, and where in it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 pub struct CloudConfig {
     /// local, aws or eucalyptus.
     pub kind: CloudKind,
@@ -75,7 +82,7 @@ pub struct CloudConfig {
 
 /// The database VM.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 pub struct DatabaseConfig {
     /// Its instance type.
     pub instance_type: Option<String>,
@@ -89,7 +96,7 @@ pub struct DatabaseConfig {
 
 /// The web VMs.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 pub struct WebConfig {
     /// Their instance type.
     pub instance_type: Option<String>,
@@ -107,7 +114,7 @@ pub struct WebConfig {
 
 /// The load balancer's listener.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 pub struct ListenerConfig {
     /// Its port.
     pub port: Option<u16>,
@@ -119,7 +126,7 @@ pub struct ListenerConfig {
 
 /// The network.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 pub struct NetworkConfig {
     /// A VPC other than the default one.
     pub vpc: Option<String>,
@@ -127,6 +134,8 @@ pub struct NetworkConfig {
     pub subnets: Vec<String>,
     /// From where ssh is let in; from nowhere by default.
     pub ssh_from: Option<String>,
+    /// The image's user for ssh.
+    pub ssh_user: Option<String>,
 }
 
 /// What the group grows and shrinks by.
@@ -144,7 +153,7 @@ pub enum ScalingMetric {
 
 /// When the group grows and shrinks.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 pub struct ScalingConfig {
     /// By what.
     pub by: ScalingMetric,
@@ -164,111 +173,92 @@ pub struct ScalingConfig {
     pub period_secs: Option<u32>,
 }
 
-/// Every key of the file. The sample has each of them, and a test holds the two together.
-pub const KEYS: &[&str] = &[
-    "stack",
-    "cloud.kind",
-    "cloud.credentials",
-    "cloud.region",
-    "cloud.profile",
-    "cloud.zone",
-    "cloud.image",
-    "database.instance_type",
-    "database.volume_gib",
-    "database.url",
-    "database.authority",
-    "web.instance_type",
-    "web.min",
-    "web.max",
-    "web.desired",
-    "web.bundle",
-    "web.health_limit_secs",
-    "listener.port",
-    "listener.certificate",
-    "listener.host",
-    "network.vpc",
-    "network.subnets",
-    "network.ssh_from",
-    "scaling.by",
-    "scaling.requests_high",
-    "scaling.requests_low",
-    "scaling.latency_high_ms",
-    "scaling.latency_low_ms",
-    "scaling.cpu_high_percent",
-    "scaling.cpu_low_percent",
-    "scaling.period_secs",
-];
+/// What things cost, by the user's own table: none is known otherwise.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PricesConfig {
+    /// What the prices are in.
+    pub currency: Option<String>,
+    /// An hour of a VM, by instance type.
+    pub instance_hour: BTreeMap<String, f64>,
+    /// A month of a GiB of the data volume.
+    pub volume_gib_month: Option<f64>,
+    /// An hour of the load balancer.
+    pub load_balancer_hour: Option<f64>,
+}
 
 impl Config {
     /// Reads a file. One that was not asked for by name may be missing.
-    pub fn read(path: &Path, asked_for: bool) -> Result<Self, Failure> {
+    pub fn read(path: &Path, asked_for: bool) -> Result<(Self, Lines), Failure> {
         match std::fs::read_to_string(path) {
             Ok(text) => Self::parse(&text, &path.display().to_string()),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound && !asked_for => Ok(Self::default()),
-            Err(error) => Err(Failure::usage(format!("reading {}: {error}", path.display()))),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound && !asked_for => Ok(Default::default()),
+            Err(error) => Err(Failure::usage(format!("reading {}: {error}", path.display()))
+                .hint("see --config; sample/imagecrud.toml is one to begin with")),
         }
     }
 
-    /// Reads the text of a file.
-    pub fn parse(text: &str, name: &str) -> Result<Self, Failure> {
-        let bad = |error: &dyn std::fmt::Display| {
-            Failure::usage(format!("{name}: {}", error.to_string().trim_end()))
-                .hint("sample/imagecrud.toml shows every key with its meaning")
-        };
-        let table: toml::Table = text.parse().map_err(|error: toml::de::Error| bad(&error))?;
-        if let Some(key) = unknown_key(&table, "") {
-            return Err(Failure::usage(format!("{name}: unknown key `{key}`"))
-                .hint(format!("did you mean `{}`?", nearest_key(&key))));
+    /// Reads the text of a file. What contradicts each other is for `check` to find, once flags have gone over it.
+    pub fn parse(text: &str, name: &str) -> Result<(Self, Lines), Failure> {
+        let (lines, mistakes) = settings::inspect(text, name);
+        if mistakes.is_empty() {
+            let config = toml::from_str(text);
+            return config.map(|config| (config, lines)).map_err(|error| Failure::usage(format!("{name}: {error}")));
         }
-        let config: Self = toml::from_str(text).map_err(|error| bad(&error))?;
-        config.check()?;
-        Ok(config)
+        // What can be read of it may hold more mistakes: all are told at once.
+        let readable: Option<Self> = toml::from_str(text).ok();
+        let mut more = readable.map(|config| config.contradictions(&lines, false)).unwrap_or_default();
+        more.retain(|mistake| mistakes.iter().all(|other| other.line != mistake.line));
+        Err(lines.failure([mistakes, more].concat()).err().unwrap_or_else(|| Failure::usage(name)))
     }
 
-    /// Refuses values that cannot be.
-    pub fn check(&self) -> Result<(), Failure> {
-        check_stack_name(self.stack())?;
-        let bounds = self.bounds();
-        check_bounds(bounds)?;
-        if self.volume_gib() == 0 {
-            return Err(Failure::usage("database.volume_gib must be at least 1"));
+    /// Refuses settings that contradict each other. A cloud that a flag chose may leave the settings of another unused.
+    pub fn check(&self, lines: &Lines, cloud_by_flag: bool) -> Result<(), Failure> {
+        lines.failure(self.contradictions(lines, cloud_by_flag))
+    }
+
+    fn contradictions(&self, lines: &Lines, cloud_by_flag: bool) -> Vec<Mistake> {
+        let mut mistakes = Vec::new();
+        if let Some((what, allowed)) = contradiction(self.bounds()) {
+            mistakes.push(lines.mistake(&["web.min", "web.max", "web.desired"], format!("web: {what}"), allowed));
         }
-        for (metric, low_key, high_key) in [
-            (ScalingMetric::Cpu, "cpu_low_percent", "cpu_high_percent"),
-            (ScalingMetric::Requests, "requests_low", "requests_high"),
-            (ScalingMetric::Latency, "latency_low_ms", "latency_high_ms"),
+        for (metric, keys) in [
+            (ScalingMetric::Cpu, ["scaling.cpu_low_percent", "scaling.cpu_high_percent"]),
+            (ScalingMetric::Requests, ["scaling.requests_low", "scaling.requests_high"]),
+            (ScalingMetric::Latency, ["scaling.latency_low_ms", "scaling.latency_high_ms"]),
         ] {
             let (low, high) = self.thresholds(metric);
             if low >= high {
-                return Err(Failure::usage(format!(
-                    "scaling.{low_key} ({low}) must be below scaling.{high_key} ({high})"
-                )));
+                let what = format!("{} ({low}) must be below {} ({high})", keys[0], keys[1]);
+                mistakes.push(lines.mistake(&keys, what, "between the two the group keeps its size"));
             }
         }
         if let Some(certificate) = &self.listener.certificate
             && !certificate.starts_with("arn:")
         {
-            return Err(Failure::usage(format!("listener.certificate: `{certificate}` is no ARN"))
-                .hint("`aws iam list-server-certificates` and `aws acm list-certificates` print them"));
+            let allowed = "`aws iam list-server-certificates` and `aws acm list-certificates` print them";
+            let what = format!("listener.certificate: `{certificate}` is no ARN");
+            mistakes.push(lines.mistake(&["listener.certificate"], what, allowed));
         }
         if self.listener.host.is_some() && self.listener.certificate.is_none() {
-            return Err(Failure::usage("listener.host is of no use without listener.certificate"));
+            let what = "listener.host is of no use without listener.certificate".to_owned();
+            mistakes.push(lines.mistake(&["listener.host"], what, "a certificate, or no host"));
         }
-        let period = self.period_secs();
-        if !(matches!(period, 10 | 20 | 30) || period > 0 && period.is_multiple_of(60)) {
-            return Err(Failure::usage(format!("scaling.period_secs ({period}) is no period that alarms may have"))
-                .hint("10, 20 or 30, or a multiple of 60"));
         }
-        if self.web.health_limit_secs == Some(0) {
-            return Err(Failure::usage("web.health_limit_secs must be at least 1"));
+        let kind = self.cloud.kind;
+        if self.cloud.credentials.is_some() && kind != CloudKind::Eucalyptus && !cloud_by_flag {
+            let what = format!("cloud.credentials is of no use where cloud.kind is {}", kind.word());
+            mistakes.push(lines.mistake(&["cloud.credentials"], what, "kind = \"eucalyptus\", or no credentials"));
         }
-        if let Some(range) = &self.network.ssh_from
-            && !is_cidr(range)
-        {
-            return Err(Failure::usage(format!("network.ssh_from: `{range}` is not an address range"))
-                .hint("write it as 192.0.2.0/24, or 192.0.2.7/32 for one address"));
+        if self.cloud.profile.is_some() && kind != CloudKind::Aws && !cloud_by_flag {
+            let what = format!("cloud.profile is of no use where cloud.kind is {}", kind.word());
+            mistakes.push(lines.mistake(&["cloud.profile"], what, "kind = \"aws\", or no profile"));
         }
-        Ok(())
+        if self.prices.currency.is_none() && self.prices != PricesConfig::default() {
+            let keys = ["prices.instance_hour", "prices.volume_gib_month", "prices.load_balancer_hour"];
+            mistakes.push(lines.mistake(&keys, "prices.currency is missing".to_owned(), "currency = \"EUR\""));
+        }
+        mistakes
     }
 
     /// The stack's name.
@@ -332,6 +322,14 @@ impl Config {
         }
     }
 
+    /// The image's user for ssh. https://wiki.debian.org/Cloud/AmazonEC2Image
+    pub fn ssh_user(&self) -> &str {
+        self.network.ssh_user.as_deref().unwrap_or(match self.cloud.kind {
+            CloudKind::Aws => "admin",
+            CloudKind::Local | CloudKind::Eucalyptus => "debian",
+        })
+    }
+
     /// Below the first the group shrinks, above the second it grows.
     pub fn thresholds(&self, metric: ScalingMetric) -> (u32, u32) {
         let scaling = &self.scaling;
@@ -356,82 +354,26 @@ impl Config {
 
 /// Refuses bounds that contradict each other.
 pub fn check_bounds(bounds: ScaleBounds) -> Result<(), Failure> {
+    match contradiction(bounds) {
+        Some((what, hint)) => Err(Failure::usage(what).hint(hint)),
+        None => Ok(()),
+    }
+}
+
+fn contradiction(bounds: ScaleBounds) -> Option<(String, &'static str)> {
     let ScaleBounds { min, max, desired } = bounds;
     if min > max {
-        return Err(Failure::usage(format!("min ({min}) is above max ({max})")));
+        return Some((format!("min ({min}) is above max ({max})"), "min at most max"));
     }
     if max == 0 {
-        return Err(Failure::usage("max must be at least 1").hint("`imagecrud-deploy teardown` takes everything away"));
+        let hint = "`imagecrud-deploy teardown` takes everything away";
+        return Some(("max must be at least 1".to_owned(), hint));
     }
     if !(min..=max).contains(&desired) {
-        return Err(Failure::usage(format!("desired ({desired}) is outside min..max ({min}..{max})"))
-            .hint("move the bounds with --min and --max, or choose a number between them"));
+        let hint = "move the bounds with --min and --max, or choose a number between them";
+        return Some((format!("desired ({desired}) is outside min..max ({min}..{max})"), hint));
     }
-    Ok(())
-}
-
-/// The stack's name becomes part of bucket and load balancer names, which set the rules.
-fn check_stack_name(name: &str) -> Result<(), Failure> {
-    let good = (3..=20).contains(&name.len())
-        && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
-        && name.starts_with(|c: char| c.is_ascii_lowercase())
-        && !name.ends_with('-');
-    if good {
-        return Ok(());
-    }
-    Err(Failure::usage(format!("`{name}` cannot be a stack's name"))
-        .hint("3 to 20 lowercase letters, digits and dashes, beginning with a letter"))
-}
-
-fn is_cidr(text: &str) -> bool {
-    text.split_once('/').is_some_and(|(address, bits)| {
-        address.parse::<std::net::Ipv4Addr>().is_ok() && bits.parse::<u8>().is_ok_and(|bits| bits <= 32)
-    })
-}
-
-fn unknown_key(table: &toml::Table, prefix: &str) -> Option<String> {
-    table.iter().find_map(|(name, value)| {
-        let key = format!("{prefix}{name}");
-        if KEYS.contains(&key.as_str()) {
-            return None;
-        }
-        match value {
-            toml::Value::Table(inner) if KEYS.iter().any(|known| known.starts_with(&format!("{key}."))) => {
-                unknown_key(inner, &format!("{key}."))
-            }
-            _ => Some(key),
-        }
-    })
-}
-
-/// The key that a misspelt one most likely means.
-fn nearest_key(wrong: &str) -> &'static str {
-    let last = |key: &str| key.rsplit('.').next().unwrap_or_default().to_owned();
-    let section = |key: &str| key.split('.').next().unwrap_or_default().to_owned();
-    KEYS.iter()
-        .copied()
-        .min_by_key(|key| {
-            let by_name = 1 + distance(&last(wrong), &last(key));
-            let by_section = 1 + distance(wrong, &section(key));
-            distance(wrong, key).min(by_name).min(by_section)
-        })
-        .unwrap_or("stack")
-}
-
-/// Levenshtein's edit distance.
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, from) in a.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, to) in b.iter().enumerate() {
-            let cost = diagonal + usize::from(from != *to);
-            diagonal = row[j + 1];
-            row[j + 1] = cost.min(diagonal + 1).min(row[j] + 1);
-        }
-    }
-    row[b.len()]
+    None
 }
 
 #[cfg(test)]
@@ -439,12 +381,27 @@ mod tests {
     use super::*;
 
     const SAMPLE: &str = include_str!("../../sample/imagecrud.toml");
+    const SCHEMA: &str = include_str!("../../sample/imagecrud.schema.json");
+
+    fn parsed(text: &str) -> Result<Config, Failure> {
+        let (config, lines) = Config::parse(text, "imagecrud.toml")?;
+        config.check(&lines, false).map(|()| config)
+    }
+
+    /// The sample with every key that has no default filled in.
+    fn whole_sample() -> String {
+        let lines = SAMPLE.lines().map(|line| line.strip_prefix("#= ").unwrap_or(line));
+        lines
+            .map(|line| if line.starts_with("kind = ") { "kind = \"eucalyptus\"" } else { line })
+            .collect::<Vec<_>>()
+            .join("\n")
+    }
 
     #[test]
     fn the_sample_parses_and_has_every_key_with_its_default() {
-        let sample = Config::parse(SAMPLE, "sample").unwrap();
+        let sample = parsed(SAMPLE).unwrap();
+        assert_eq!(sample.stack(), Config::default().stack());
         let default = Config::default();
-        assert_eq!(sample.stack(), default.stack());
         assert_eq!(sample.bounds(), default.bounds());
         assert_eq!(sample.volume_gib(), default.volume_gib());
         assert_eq!(sample.scaling.by, default.scaling.by);
@@ -452,52 +409,105 @@ mod tests {
             assert_eq!(sample.thresholds(metric), default.thresholds(metric));
         }
         assert_eq!(sample.period_secs(), default.period_secs());
-        // Commented-out keys count: uncommenting all of them must parse too.
-        let all: String =
-            SAMPLE.lines().map(|line| line.strip_prefix("#= ").unwrap_or(line)).collect::<Vec<_>>().join("\n");
-        Config::parse(&all, "sample with every key").unwrap();
-        let table: toml::Table = all.parse().unwrap();
-        for key in KEYS {
-            let found =
-                key.split('.').try_fold(toml::Value::Table(table.clone()), |value, part| value.get(part).cloned());
-            assert!(found.is_some(), "sample/imagecrud.toml lacks {key}");
+        // Uncommenting the others must parse too; only the AWS profile contradicts the rest.
+        let (whole, lines) = Config::parse(&whole_sample(), "sample").unwrap();
+        let failure = whole.check(&lines, false).unwrap_err().to_string();
+        assert!(failure.contains("cloud.profile is of no use") && !failure.contains("mistakes"), "{failure}");
+        let table: toml::Table = whole_sample().parse().unwrap();
+        for setting in settings::SETTINGS {
+            let mut parts = setting.key.split('.');
+            let found = parts.try_fold(toml::Value::Table(table.clone()), |value, part| value.get(part).cloned());
+            assert!(found.is_some(), "sample/imagecrud.toml lacks {}", setting.key);
         }
     }
 
     #[test]
-    fn an_unknown_key_is_refused_with_the_nearest_right_one() {
-        for (text, wrong, right) in [
-            ("[web]\nmni = 1", "web.mni", "web.min"),
-            ("volume_gib = 1", "volume_gib", "database.volume_gib"),
-            ("[listner]\nport = 1", "listner", "listener.port"),
-            ("[web]\nmaximum = 4", "web.maximum", "web.max"),
+    fn the_schema_beside_the_sample_is_that_of_the_settings() {
+        let kept: serde_json::Value = serde_json::from_str(SCHEMA).unwrap();
+        assert_eq!(kept, settings::schema(), "`imagecrud-deploy config-schema > sample/imagecrud.schema.json`");
+        assert!(SAMPLE.starts_with("#:schema"), "editors find the schema by the sample's first line");
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused_with_its_line_and_the_nearest_right_one() {
+        for (text, line, wrong, right) in [
+            ("[web]\nmni = 1", 2, "web.mni", "web.min"),
+            ("volume_gib = 1", 1, "volume_gib", "database.volume_gib"),
+            ("\n\n[listner]\nport = 1", 3, "listner", "listener.port"),
+            ("[web]\n# most\n\nmaximum = 4", 4, "web.maximum", "web.max"),
         ] {
-            let failure = Config::parse(text, "imagecrud.toml").unwrap_err();
+            let failure = parsed(text).unwrap_err();
             assert_eq!(failure.exit, crate::error::Exit::Usage);
             let text = failure.to_string();
-            assert!(text.contains(&format!("unknown key `{wrong}`")) && text.contains(&format!("`{right}`")), "{text}");
+            assert!(text.starts_with(&format!("imagecrud.toml:{line}: unknown key `{wrong}`")), "{text}");
+            assert!(text.contains(&format!("`{right}`")), "{text}");
+        }
+        assert!(!parsed("[xyzzy]").unwrap_err().to_string().contains("did you mean"));
+    }
+
+    #[test]
+    fn values_that_cannot_be_are_refused_with_their_line_and_what_is_allowed() {
+        let long = format!("[cloud]\nregion = \"{}\"", "x".repeat(64));
+        for (text, line, words) in [
+            ("[web]\nmin = 3\nmax = 2", 2, "min (3) is above max (2)"),
+            ("\n[web]\ndesired = 9", 3, "desired (9) is outside min..max (2..6)"),
+            ("[web]\nmax = 0", 2, "a whole number from 1 to 1000"),
+            ("[network]\nssh_from = \"everywhere\"", 2, "192.0.2.0/24"),
+            ("[network]\nssh_from = \"10.0.0.0/33\"", 2, "is not an address range"),
+            ("[network]\nssh_from = \"192.0.2.7/24\"", 2, "of 24 bits that is 192.0.2.0/24"),
+            ("stack = \"Has Blanks\"", 1, "3 to 20 lowercase letters"),
+            ("[web]\nmin = \"two\"", 2, "web.min: `two` is a text\n\nhint: a whole number"),
+            ("[web]\nmin = -1", 2, "-1 is out of range"),
+            ("[listener]\nport = 65536", 2, "from 1 to 65535"),
+            ("[listener]\nport = 80.5", 2, "it is a number"),
+            ("[cloud]\nkind = \"azure\"", 2, "one of local, aws, eucalyptus"),
+            ("[cloud]\nprofile = \"work\"", 2, "kind = \"aws\""),
+            ("[cloud]\ncredentials = \"eucarc\"", 2, "kind = \"eucalyptus\""),
+            (long.as_str(), 2, "64 characters is too long"),
+            ("[network]\nsubnets = \"subnet-1\"", 2, "a list in brackets"),
+            ("[network]\nsubnets = [1]", 2, "its list has a whole number"),
+            ("[scaling]\ncpu_low_percent = 90", 2, "must be below"),
+            ("[scaling]\nperiod_secs = 45", 2, "multiple of 60"),
+            ("[prices]\nvolume_gib_month = 0.1", 2, "currency"),
+            ("[prices]\ncurrency = \"EUR\"\ninstance_hour = { \"t3.micro\" = -1 }", 3, "t3.micro"),
+            ("web = 3", 1, "a section: [web]"),
+            ("stack = \"one\"\nstack = \"two\"", 2, "duplicate key"),
+            ("[web]\nmin = ", 2, "it is not TOML"),
+        ] {
+            let failure = parsed(text).unwrap_err();
+            assert_eq!(failure.exit, crate::error::Exit::Usage, "{text}");
+            let said = failure.to_string();
+            assert!(said.starts_with(&format!("imagecrud.toml:{line}: ")) && said.contains(words), "{text}\n{said}");
         }
     }
 
     #[test]
-    fn values_that_cannot_be_are_refused() {
+    fn values_that_contradict_each_other_are_refused() {
         for text in [
-            "[web]\nmin = 3\nmax = 2",
-            "[web]\ndesired = 9",
-            "[network]\nssh_from = \"everywhere\"",
-            "stack = \"Has Blanks\"",
-            "[web]\nmin = \"two\"",
-            "[cloud]\nkind = \"azure\"",
-            "[scaling]\ncpu_low_percent = 90",
-            "[scaling]\nperiod_secs = 45",
-            "[scaling]\nby = \"feeling\"",
             "[scaling]\nlatency_low_ms = 700",
             "[listener]\ncertificate = \"mine\"",
             "[listener]\nhost = \"gallery.example.com\"",
-            "not toml",
         ] {
-            let failure = Config::parse(text, "imagecrud.toml").unwrap_err();
+            let failure = parsed(text).unwrap_err();
             assert_eq!(failure.exit, crate::error::Exit::Usage, "{text}");
         }
+    }
+
+    #[test]
+    fn all_mistakes_are_named_at_once_in_their_order() {
+        let failure = parsed("[web]\nmni = 1\n[listener]\nport = 0\n[scaling]\ncpu_low_percent = 90\n").unwrap_err();
+        let said = failure.to_string();
+        assert!(said.starts_with("2 mistakes in the settings\n  imagecrud.toml:2: unknown key"), "{said}");
+        let failure = parsed("[web]\nmin = 7\n[scaling]\ncpu_low_percent = 90\n[listener]\nport = 0\n").unwrap_err();
+        let said = failure.to_string();
+        let place = |what: &str| said.find(what).unwrap_or_else(|| panic!("{what} in {said}"));
+        assert!(place(":4: scaling.cpu_low") < place(":6: listener.port"), "{said}");
+    }
+
+    #[test]
+    fn a_cloud_that_a_flag_chose_leaves_the_settings_of_another_unused() {
+        let (mut config, lines) = Config::parse("[cloud]\nprofile = \"work\"\nkind = \"aws\"", "f").unwrap();
+        config.cloud.kind = CloudKind::Local;
+        config.check(&lines, true).unwrap();
     }
 }

@@ -24,6 +24,10 @@ pub mod error;
 pub mod interrupt;
 /// Order, differences, decisions.
 pub mod plan;
+/// What a plan costs, by the user's own table.
+pub mod prices;
+/// A connection to a VM, by ssh.
+pub mod remote;
 /// Progress and results.
 pub mod report;
 /// The central trait.
@@ -36,3 +40,5 @@ pub mod stack;
 pub mod state;
 /// cloud-init.
 pub mod user_data;
+/// The VMs of the stack, as people name them.
+pub mod vms;

@@ -14,13 +14,12 @@ async fn main() -> ExitCode {
         tracing_subscriber::EnvFilter::new(if cli.global.verbose { "imagecrud_deploy=debug" } else { "off" })
     });
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
-    let exit = match commands::run(cli).await {
+    match commands::run(cli).await {
         Ok(exit) => exit,
         Err(failure) => {
             let word = if failure.exit == Exit::Interrupted { "" } else { "error: " };
             eprintln!("{word}{failure}");
-            failure.exit
+            ExitCode::from(failure.exit as u8)
         }
-    };
-    ExitCode::from(exit as u8)
+    }
 }

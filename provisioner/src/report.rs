@@ -1,6 +1,7 @@
 //! The only writer: data to stdout, progress to stderr. On a terminal a spinner per step that says what it
 //! waits for and how long it still may; plain lines otherwise. Knows nothing of clouds.
 
+use std::ffi::OsString;
 use std::io::{IsTerminal, Write};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -22,13 +23,16 @@ pub struct Verbosity {
 pub struct Reporter {
     verbosity: Verbosity,
     bars: Option<MultiProgress>,
+    colours: bool,
 }
 
 impl Reporter {
     /// A reporter for this process's own stdout and stderr.
     pub fn new(verbosity: Verbosity) -> Self {
-        let spinning = !verbosity.quiet && !verbosity.no_progress && std::io::stderr().is_terminal();
-        Self { verbosity, bars: spinning.then(MultiProgress::new) }
+        let terminal = std::io::stderr().is_terminal();
+        let spinning = !verbosity.quiet && !verbosity.no_progress && terminal;
+        let colours = terminal && wants_colours(|name| std::env::var_os(name));
+        Self { verbosity, bars: spinning.then(MultiProgress::new), colours }
     }
 
     /// Whether `-v` was given.
@@ -89,6 +93,11 @@ impl Reporter {
     }
 }
 
+/// Whether a terminal gets colours. https://no-color.org: set to anything but nothing, the variable forbids them.
+fn wants_colours(variable: impl Fn(&str) -> Option<OsString>) -> bool {
+    variable("NO_COLOR").is_none_or(|value| value.is_empty()) && variable("TERM").is_none_or(|term| term != "dumb")
+}
+
 /// One step under way.
 pub struct Step<'a> {
     reporter: &'a Reporter,
@@ -140,6 +149,12 @@ impl Step<'_> {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
         }
+        let mark = match (self.reporter.colours, mark) {
+            (true, '✓') => "\x1b[32m✓\x1b[0m",
+            (true, _) => "\x1b[31m✗\x1b[0m",
+            (false, '✓') => "✓",
+            (false, _) => "✗",
+        };
         self.reporter.say(format!(" {mark} {} {how} ({})", self.label, seconds(self.began.elapsed())));
     }
 }
@@ -157,22 +172,29 @@ pub fn seconds(duration: Duration) -> String {
 
 /// Lays rows out in columns under their headings.
 pub fn table(headings: &[&str], rows: &[Vec<String>]) -> String {
-    let mut widths: Vec<usize> = headings.iter().map(|h| h.chars().count()).collect();
+    let headings = headings.iter().map(|heading| (*heading).to_owned()).collect();
+    columns(&[vec![headings], rows.to_vec()].concat())
+}
+
+/// Lays rows out in columns.
+pub fn columns(rows: &[Vec<String>]) -> String {
+    let mut widths: Vec<usize> = Vec::new();
     for row in rows {
+        widths.resize(widths.len().max(row.len()), 0);
         for (width, cell) in widths.iter_mut().zip(row) {
             *width = (*width).max(cell.chars().count());
         }
     }
-    let line = |cells: Vec<&str>| {
-        let mut text = String::new();
-        for (cell, width) in cells.iter().zip(&widths) {
-            text.push_str(&format!("{cell:<width$}  "));
-        }
-        text.trim_end().to_owned()
+    let line = |row: &Vec<String>| {
+        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}  "));
+        cells.collect::<String>().trim_end().to_owned()
     };
-    let mut lines = vec![line(headings.to_vec())];
-    lines.extend(rows.iter().map(|row| line(row.iter().map(String::as_str).collect())));
-    lines.join("\n")
+    rows.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
+/// JSON for programs, and readable.
+pub fn pretty(value: &serde_json::Value) -> String {
+    format!("{value:#}")
 }
 
 #[cfg(test)]
@@ -184,6 +206,15 @@ mod tests {
         let text =
             table(&["TYPE", "NAME"], &[vec!["volume".into(), "mysql-data".into()], vec!["vpc".into(), String::new()]]);
         assert_eq!(text, "TYPE    NAME\nvolume  mysql-data\nvpc");
+    }
+
+    #[test]
+    fn no_color_set_to_anything_forbids_colours() {
+        let with = |name: &'static str, value: &'static str| {
+            wants_colours(move |asked| (asked == name).then(|| OsString::from(value)))
+        };
+        assert!(with("HOME", "/") && with("NO_COLOR", ""));
+        assert!(!with("NO_COLOR", "1") && !with("TERM", "dumb"));
     }
 
     #[test]

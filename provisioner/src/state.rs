@@ -127,6 +127,11 @@ pub fn private_key_path(state_dir: &Path, stack: &str) -> PathBuf {
     state_dir.join(format!("{stack}.pem"))
 }
 
+/// Where the host keys of the stack's VMs are kept.
+pub fn known_hosts_path(state_dir: &Path, stack: &str) -> PathBuf {
+    state_dir.join(format!("{stack}.known_hosts"))
+}
+
 /// Reads the state, if there is one.
 pub fn load(state_dir: &Path, stack: &str) -> Result<Option<State>, Failure> {
     let path = path_of(state_dir, stack);
@@ -185,7 +190,8 @@ impl StateFile {
 /// Removes what is kept about a stack, once nothing of it is left.
 pub fn forget(state_dir: &Path, stack: &str) -> Result<(), Failure> {
     let lock = state_dir.join(format!("{stack}.lock"));
-    for path in [path_of(state_dir, stack), private_key_path(state_dir, stack), lock] {
+    let kept = [path_of(state_dir, stack), private_key_path(state_dir, stack), known_hosts_path(state_dir, stack)];
+    for path in kept.into_iter().chain([lock]) {
         match fs::remove_file(&path) {
             Ok(()) => {}
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}

@@ -134,7 +134,10 @@ async fn in_auto_scaling(cloud: &Cloud) -> CloudResult<Vec<Leftover>> {
         .filter(|name| name.strip_prefix(&prefix).is_some_and(|rest| rest.len() == 12));
     all.extend(names.map(|name| Leftover::new("launch-configuration", Some(name), &[])));
     let alarms = found_if_known(alarms.map_err(CloudError::from))?;
+    // Another stack's name may begin with ours and `-cpu`: the description tells whose an alarm is.
+    let ours = |description: &str| description.rsplit(" of the stack ").next() == Some(cloud.stack.as_str());
     let alarms = alarms.iter().flat_map(|answer| answer.metric_alarms());
+    let alarms = alarms.filter(|alarm| alarm.alarm_description().is_none_or(ours));
     all.extend(alarms.map(|alarm| Leftover::new("scaling-alarm", alarm.alarm_name(), &[])));
     Ok(all)
 }

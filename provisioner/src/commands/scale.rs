@@ -1,32 +1,30 @@
 //! `scale`: the group's bounds and number, kept as intent for later `up`s.
 
 use crate::cli::ScaleOptions;
+use crate::cloud::Cloud;
 use crate::cloud::retry::CloudError;
-use crate::commands::{Session, WhenStopped};
+use crate::commands::Session;
+use crate::commands::plan::{Entry, Outline};
 use crate::config::check_bounds;
 use crate::converge::{Walk, wait_until_ready};
 use crate::error::{Exit, Failure};
 use crate::interrupt::Interrupt;
-use crate::resource::{Attributes, Changes, Outputs, Phase};
+use crate::plan::Action;
+use crate::prices::estimate;
+use crate::resource::{Attributes, Changes, Observed, Outputs, Phase, Resource};
 use crate::resources::{auto_scaling_group, keys};
 use crate::state::{self, ScaleBounds, StateFile};
 
 /// Runs it.
 pub async fn run(session: Session, options: ScaleOptions) -> Result<Exit, Failure> {
+    if options.plan {
+        return plan(&session, &options).await;
+    }
     let lock = state::lock(&session.global.state_dir, session.config.stack())?;
-    let Some(clients) = session.clients(WhenStopped::Leave).await? else {
-        return Err(Failure::new("scaling", "the local cloud does not run").hint("`imagecrud-deploy up` starts it"));
-    };
+    let clients = session.running_clients("scaling").await?;
     let (cloud, state) = session.connect(clients).await?;
     let resources = session.declaration(&cloud, &state);
-    let Some(group) = resources.iter().find(|resource| resource.key() == keys::auto_scaling_group()) else {
-        return Err(Failure::new("scaling", "the stack declares no group"));
-    };
-    let fail = |error: CloudError| Failure::cloud("scaling the group", &error);
-    let observed = group.find(&cloud).await.map_err(fail)?;
-    let Some(observed) = observed.filter(|observed| observed.phase != Phase::Deleting) else {
-        return Err(Failure::new("scaling", "there is no group to scale").hint("`imagecrud-deploy up` creates it"));
-    };
+    let (group, observed) = group(&resources, &cloud).await?;
     let now = bounds_of(&observed.attributes);
     let wanted = choose(now, &options)?;
 
@@ -47,7 +45,7 @@ pub async fn run(session: Session, options: ScaleOptions) -> Result<Exit, Failur
             return Err(fail(error));
         }
         let walk = Walk { cloud: &cloud, report, interrupt: &session.interrupt };
-        match wait_until_ready(walk, &Interrupt::default(), group.as_ref(), &known, &step).await {
+        match wait_until_ready(walk, &Interrupt::default(), group, &known, &step).await {
             Ok(_) => step.done("scaled"),
             Err(failure) => {
                 step.failed();
@@ -60,6 +58,40 @@ pub async fn run(session: Session, options: ScaleOptions) -> Result<Exit, Failur
         report.data(id);
     }
     Ok(Exit::Done)
+}
+
+fn fail(error: CloudError) -> Failure {
+    Failure::cloud("scaling the group", &error)
+}
+
+/// The group as declared and as it is there.
+async fn group<'r>(resources: &'r [Box<dyn Resource>], cloud: &Cloud) -> Result<(&'r dyn Resource, Observed), Failure> {
+    let declared = resources.iter().find(|resource| resource.key() == keys::auto_scaling_group());
+    let Some(group) = declared else { return Err(Failure::new("scaling", "the stack declares no group")) };
+    let observed = group.find(cloud).await.map_err(fail)?;
+    match observed.filter(|observed| observed.phase != Phase::Deleting) {
+        Some(observed) => Ok((group.as_ref(), observed)),
+        None => Err(Failure::new("scaling", "there is no group to scale").hint("`imagecrud-deploy up` creates it")),
+    }
+}
+
+/// What would change, with the price of the new size where the user gave prices.
+async fn plan(session: &Session, options: &ScaleOptions) -> Result<Exit, Failure> {
+    let clients = session.running_clients("planning").await?;
+    let (cloud, state) = session.connect(clients).await?;
+    let resources = session.declaration(&cloud, &state);
+    let (group, observed) = group(&resources, &cloud).await?;
+    let now = bounds_of(&observed.attributes);
+    let wanted = choose(now, options)?;
+    let changes = changes(now, wanted);
+    let action = if changes.0.is_empty() { Action::Keep } else { Action::Update(changes) };
+    let outline = Outline {
+        stack: cloud.stack.clone(),
+        cloud: session.config.cloud.kind.word(),
+        entries: vec![Entry { key: group.key(), id: observed.id, action, hint: None }],
+        price: estimate(&session.config, wanted),
+    };
+    Ok(outline.tell(session, options.json, "imagecrud-deploy scale"))
 }
 
 fn bounds_of(attributes: &Attributes) -> ScaleBounds {

@@ -4,6 +4,8 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
+use serde_json::json;
+
 use crate::cli::TeardownOptions;
 use crate::cloud::leftovers::{self, Leftover};
 use crate::cloud::retry::Class;
@@ -14,7 +16,7 @@ use crate::converge::{Pause, Walk, observe};
 use crate::demolish::{demolish, goes};
 use crate::error::{Exit, Failure, Left};
 use crate::plan::Sightings;
-use crate::report::{seconds, table};
+use crate::report::{pretty, seconds, table};
 use crate::resource::{Resource, ResourceKey};
 use crate::state;
 
@@ -23,6 +25,9 @@ const SWEEP_LIMIT: Duration = Duration::from_secs(120);
 /// Runs it.
 pub async fn run(session: Session, options: TeardownOptions) -> Result<Exit, Failure> {
     let began = Instant::now();
+    if options.plan {
+        return plan(&session, &options).await;
+    }
     let lock = state::lock(&session.global.state_dir, session.config.stack())?;
     let Some(clients) = session.clients(WhenStopped::StartIfFounded).await? else {
         session.report.say("the local cloud does not run and holds nothing");
@@ -36,24 +41,11 @@ pub async fn run(session: Session, options: TeardownOptions) -> Result<Exit, Fai
     let (cloud, state) = session.connect(clients).await?;
     let resources = session.declaration(&cloud, &state);
     let report = &session.report;
-    let fail = |error| Failure::cloud("looking for what is there", &error);
-    let (sightings, all) = tokio::join!(observe(&resources, &cloud), leftovers::list(&cloud));
-    let (sightings, all) = (sightings?, all.map_err(fail)?);
-    let strays = strays(&resources, &sightings, &all);
-    let (going, kept) = rows(&resources, &sightings, &strays, options.delete_data);
-
     if !options.yes {
-        if going.is_empty() && kept.is_empty() {
-            report.data("0 left");
-            return Ok(Exit::Done);
-        }
-        report.data(table(&["TYPE", "NAME", "ID"], &going));
-        for row in &kept {
-            report.say(format!("kept unless --delete-data is given: {}/{} {}", row[0], row[1], row[2]));
-        }
-        report.say("nothing is done yet; `imagecrud-deploy teardown --yes` does it");
-        return Ok(Exit::NotReady);
+        let (_, going, kept) = look(&cloud, &resources, options.delete_data).await?;
+        return Ok(tell(&session, &options, &going, &kept));
     }
+    let (sightings, ..) = look(&cloud, &resources, options.delete_data).await?;
 
     let walk = Walk { cloud: &cloud, report, interrupt: &session.interrupt };
     demolish(walk, &resources, &sightings, options.delete_data).await?;
@@ -78,6 +70,61 @@ pub async fn run(session: Session, options: TeardownOptions) -> Result<Exit, Fai
         local::stop_if_empty(&session.global.local_state_dir).await?;
     }
     Ok(Exit::Done)
+}
+
+/// What there is, and which of it would go and which would stay.
+async fn look(
+    cloud: &Cloud,
+    resources: &[Box<dyn Resource>],
+    delete_data: bool,
+) -> Result<(Sightings, Rows, Rows), Failure> {
+    let (sightings, all) = tokio::join!(observe(resources, cloud), leftovers::list(cloud));
+    let all = all.map_err(|error| Failure::cloud("looking for what is there", &error))?;
+    let sightings = sightings?;
+    let strays = strays(resources, &sightings, &all);
+    let (going, kept) = rows(resources, &sightings, &strays, delete_data);
+    Ok((sightings, going, kept))
+}
+
+/// What would go. It starts no cloud and takes no lock.
+async fn plan(session: &Session, options: &TeardownOptions) -> Result<Exit, Failure> {
+    let founded = local::eucarc_path(&session.global.local_state_dir).exists();
+    if session.config.cloud.kind == CloudKind::Local && !founded {
+        return Ok(tell(session, options, &[], &[]));
+    }
+    let clients = session.running_clients("planning").await?;
+    let (cloud, state) = session.connect(clients).await?;
+    let resources = session.declaration(&cloud, &state);
+    let (_, going, kept) = look(&cloud, &resources, options.delete_data).await?;
+    Ok(tell(session, options, &going, &kept))
+}
+
+fn tell(session: &Session, options: &TeardownOptions, going: &[Vec<String>], kept: &[Vec<String>]) -> Exit {
+    let report = &session.report;
+    let exit = if going.is_empty() { Exit::Done } else { Exit::NotReady };
+    if options.json {
+        let list = |rows: &[Vec<String>]| -> Vec<serde_json::Value> {
+            rows.iter().map(|row| json!({ "type": row[0], "name": row[1], "id": row[2] })).collect()
+        };
+        let stack = session.config.stack();
+        report.data(pretty(&json!({ "stack": stack, "going": list(going), "kept": list(kept) })));
+        return exit;
+    }
+    if going.is_empty() && kept.is_empty() {
+        report.data("0 left");
+        return exit;
+    }
+    if !going.is_empty() {
+        report.data(table(&["TYPE", "NAME", "ID"], going));
+    }
+    for row in kept {
+        report.say(format!("kept unless --delete-data is given: {}/{} {}", row[0], row[1], row[2]));
+    }
+    if !going.is_empty() {
+        let data = if options.delete_data { " --delete-data" } else { "" };
+        report.say(format!("nothing is done yet; `imagecrud-deploy teardown --yes{data}` does it"));
+    }
+    exit
 }
 
 /// What carries the stack's tag and no declaration accounts for.

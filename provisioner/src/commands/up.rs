@@ -5,27 +5,25 @@ use std::path::PathBuf;
 use std::sync::Mutex;
 use std::time::Instant;
 
-use crate::cli::UpOptions;
+use crate::cli::{Choices, UpOptions};
 use crate::cloud::Cloud;
 use crate::cloud::clients::is_loopback;
 use crate::cloud::{local, site};
 use crate::commands::{Session, WhenStopped};
 use crate::converge::{Timing, Walk, converge, critical_path, observe};
 use crate::error::{Exit, Failure};
-use crate::plan::{Plan, plan};
+use crate::plan::{Plan, Sightings, plan};
 use crate::report::seconds;
+use crate::resource::Resource;
 use crate::resources::bundle::LocalBinary;
 use crate::resources::{keys, launch_spec, volume, web_endpoint};
 use crate::stack::{Blueprint, declare};
-use crate::state::{self, StateFile};
+use crate::state::{self, ScaleBounds, StateFile};
 
 /// Runs it.
 pub async fn run(mut session: Session, options: UpOptions) -> Result<Exit, Failure> {
     let began = Instant::now();
-    session.config.web.bundle = options.bundle.clone().or(session.config.web.bundle.take());
-    session.config.cloud.image = options.image.clone().or(session.config.cloud.image.take());
-    session.config.cloud.zone = options.zone.clone().or(session.config.cloud.zone.take());
-    session.config.web.health_limit_secs = options.health_limit.or(session.config.web.health_limit_secs);
+    choose(&mut session, &options.choices);
     let lock = state::lock(&session.global.state_dir, session.config.stack())?;
     let binary_path = bundle_path(&session)?;
     let hashing = tokio::task::spawn_blocking(move || LocalBinary::read(&binary_path));
@@ -42,21 +40,8 @@ pub async fn run(mut session: Session, options: UpOptions) -> Result<Exit, Failu
     let binary = hashing.await.map_err(|error| Failure::new("reading the app's binary", error))??;
     let bounds = state.scale.unwrap_or_else(|| session.config.bounds());
     let state = StateFile::open(&session.global.state_dir, state, lock)?;
-    let volume = volume::current(&cloud).await.map_err(|error| Failure::cloud("looking for the volume", &error))?;
-    let volume_zone = volume.as_ref().and_then(|volume| volume.availability_zone());
-    let site = site::survey(&cloud, &session.config, volume_zone).await?;
-    let resources = declare(Blueprint {
-        config: &session.config,
-        cloud: &cloud,
-        site,
-        binary: Some(binary),
-        bounds,
-        state_dir: &session.global.state_dir,
-    });
-
+    let Outlook { resources, sightings, plan } = outlook(&session, &cloud, bounds, binary).await?;
     let report = &session.report;
-    let sightings = observe(&resources, &cloud).await?;
-    let plan = plan(&resources, &sightings);
     for line in plan.lines() {
         report.detail(line);
     }
@@ -91,6 +76,45 @@ pub async fn run(mut session: Session, options: UpOptions) -> Result<Exit, Failu
     Ok(Exit::Done)
 }
 
+/// What there is, what there is to be, and what is to be done about it.
+pub(super) struct Outlook {
+    pub(super) resources: Vec<Box<dyn Resource>>,
+    pub(super) sightings: Sightings,
+    pub(super) plan: Plan,
+}
+
+/// Looks at everything and decides; touches nothing.
+pub(super) async fn outlook(
+    session: &Session,
+    cloud: &Cloud,
+    bounds: ScaleBounds,
+    binary: LocalBinary,
+) -> Result<Outlook, Failure> {
+    let volume = volume::current(cloud).await.map_err(|error| Failure::cloud("looking for the volume", &error))?;
+    let volume_zone = volume.as_ref().and_then(|volume| volume.availability_zone());
+    let site = site::survey(cloud, &session.config, volume_zone).await?;
+    let resources = declare(Blueprint {
+        config: &session.config,
+        cloud,
+        site,
+        binary: Some(binary),
+        bounds,
+        state_dir: &session.global.state_dir,
+    });
+    let sightings = observe(&resources, cloud).await?;
+    let plan = plan(&resources, &sightings);
+    Ok(Outlook { resources, sightings, plan })
+}
+
+/// Flags go over the settings.
+pub(super) fn choose(session: &mut Session, choices: &Choices) {
+    let config = &mut session.config;
+    config.web.bundle = choices.bundle.clone().or(config.web.bundle.take());
+    config.cloud.image = choices.image.clone().or(config.cloud.image.take());
+    config.cloud.zone = choices.zone.clone().or(config.cloud.zone.take());
+    config.web.health_limit_secs = choices.health_limit.or(config.web.health_limit_secs);
+}
+
 fn line_of(timing: &Timing) -> String {
     format!(
         "   {:>6}  {} (calls {}, wait {})",
@@ -113,7 +137,7 @@ pub fn bundle_path(session: &Session) -> Result<PathBuf, Failure> {
 }
 
 /// A balancer on this very machine takes a port of it: say so before anything is made, not after.
-fn port_is_free(session: &Session, cloud: &Cloud, plan: &Plan) -> Result<(), Failure> {
+pub(super) fn port_is_free(session: &Session, cloud: &Cloud, plan: &Plan) -> Result<(), Failure> {
     let port = session.config.port();
     if is_loopback(&cloud.endpoints.ec2) && plan.creates(&keys::load_balancer()) && !port_can_be_bound(port) {
         return Err(Failure::new("planning load-balancer/web", format!("port {port} of this machine is taken"))

@@ -8,8 +8,12 @@
 
 mod behaviours;
 mod command_line;
+mod golden;
 mod lifecycle;
+mod looking;
 mod moto;
 mod releases;
+mod side_by_side;
+mod vms;
 mod whole_way;
 mod whole_way_releases;

@@ -185,13 +185,24 @@ async fn live_instances(clients: &Clients, resource: &str) -> Vec<String> {
     running.filter_map(|instance| instance.instance_id().map(str::to_owned)).collect()
 }
 
+/// For every stack of the cloud.
 async fn publish(clients: &Clients) {
-    let Some(id) = live_instances(clients, "instance/database").await.pop() else { return };
+    let filter = aws_sdk_ec2::types::Filter::builder().name("tag:imagecrud:resource").values("instance/database");
+    let Ok(answer) = clients.ec2.describe_instances().filters(filter.build()).send().await else { return };
     let Ok(buckets) = clients.s3.list_buckets().send().await else { return };
-    let Some(bucket) = buckets.buckets().iter().find_map(|b| b.name()).map(str::to_owned) else { return };
-    let json = serde_json::json!({ "instance_id": id, "url": "mysql://euca:secret@10.0.0.1:3306/eucapp" });
-    let put = clients.s3.put_object().bucket(bucket).key("config/database.json");
-    put.body(json.to_string().into_bytes().into()).send().await.ok();
+    for instance in answer.reservations().iter().flat_map(|r| r.instances()) {
+        let stack = instance.tags().iter().find(|tag| tag.key() == Some("imagecrud:stack")).and_then(|tag| tag.value());
+        let (Some(id), Some(stack)) = (instance.instance_id(), stack) else { continue };
+        if instance.state().and_then(|state| state.name()).is_none_or(|name| name.as_str() != "running") {
+            continue;
+        }
+        // A stack's bucket is its name and ten digits.
+        let its = |name: &&str| name.strip_prefix(&format!("{stack}-")).is_some_and(|rest| rest.len() == 10);
+        let Some(bucket) = buckets.buckets().iter().filter_map(|b| b.name()).find(its) else { continue };
+        let json = serde_json::json!({ "instance_id": id, "url": "mysql://euca:secret@10.0.0.1:3306/eucapp" });
+        let put = clients.s3.put_object().bucket(bucket).key("config/database.json");
+        put.body(json.to_string().into_bytes().into()).send().await.ok();
+    }
 }
 
 /// Plays the web VMs behind the load balancer, whose name nobody resolves: a proxy that answers 200 to all.

@@ -49,7 +49,10 @@ impl Way {
         let dir = std::env::temp_dir().join(format!("{PREFIX}{}-{behaviour}", std::process::id()));
         std::fs::create_dir_all(&dir).expect("a directory");
         let way = Self { dir, behaviour, cloud_port: free_port(), listener_port: free_port(), _alone: alone };
-        let config = format!("[listener]\nport = {}\n{settings}", way.listener_port);
+        let config = format!(
+            "[listener]\nport = {}\n[network]\nssh_from = \"0.0.0.0/0\"\n{settings}",
+            way.listener_port
+        );
         std::fs::write(way.dir.join("imagecrud.toml"), config).expect("a config");
         way
     }
@@ -250,6 +253,8 @@ async fn up_upload_scale_heal_and_teardown_leave_every_picture_and_then_nothing(
     let again = way.deploy(&["up"]);
     assert!(again.status.success());
     assert!(String::from_utf8_lossy(&again.stderr).contains("nothing changes"));
+
+    crate::vms::are_reached(&way);
 
     // Pictures.
     let cat = samples.join("cat.jpeg");
