@@ -9,7 +9,7 @@ use hyper::body::{Bytes, Incoming};
 use hyper::header::{HeaderMap, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
-use tokio::net::{TcpListener, TcpStream, UnixStream};
+use tokio::net::{TcpListener, UnixStream};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
@@ -42,13 +42,11 @@ impl Fault {
         [Self::Before, Self::After, Self::AfterOnce, Self::Throttled, Self::Hidden, Self::Killed];
 }
 
-/// Where calls go.
+/// Where calls go: the sockets of the local cloud's API and of its S3.
 #[derive(Clone, Debug)]
-pub(crate) enum Upstream {
-    /// The local cloud: its API and its S3.
-    Sockets { api: PathBuf, s3: PathBuf },
-    /// A cloud at a port of this machine.
-    Port(u16),
+pub(crate) struct Upstream {
+    pub(crate) api: PathBuf,
+    pub(crate) s3: PathBuf,
 }
 
 /// Asked before a call goes on, told after it was carried out.
@@ -297,21 +295,9 @@ async fn forward<H>(
 ) -> Result<Answer, NoAnswer> {
     parts.headers.remove("expect");
     let request = Request::from_parts(parts, Full::new(body));
-    match &shared.upstream {
-        Upstream::Sockets { api, s3 } => {
-            let socket = if request.uri().path().starts_with("/services/objectstorage") { s3 } else { api };
-            send(UnixStream::connect(socket).await.map_err(|_| NoAnswer)?, request).await
-        }
-        Upstream::Port(port) => {
-            send(TcpStream::connect(("127.0.0.1", *port)).await.map_err(|_| NoAnswer)?, request).await
-        }
-    }
-}
-
-async fn send<S>(stream: S, request: Request<Full<Bytes>>) -> Result<Answer, NoAnswer>
-where
-    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin + 'static,
-{
+    let Upstream { api, s3 } = &shared.upstream;
+    let socket = if request.uri().path().starts_with("/services/objectstorage") { s3 } else { api };
+    let stream = UnixStream::connect(socket).await.map_err(|_| NoAnswer)?;
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|_| NoAnswer)?;
     let connection = tokio::spawn(connection);

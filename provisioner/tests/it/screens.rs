@@ -9,7 +9,7 @@ use imagecrud_deploy::pace::Pace;
 use localcloud::behaviour::Behaviour;
 use localcloud::drivers::InstanceDriver as _;
 
-use crate::calls::without_ids;
+use crate::calls::{Call, without_ids};
 use crate::fake_stack::{FakeStack, on_deep_stacks};
 
 const UP: &[&str] = &["up"];
@@ -86,14 +86,15 @@ fn a_database_vm_that_dies_while_it_is_waited_for_is_noticed_at_once_with_its_la
         stack.is_silent.store(true, std::sync::atomic::Ordering::SeqCst);
         let instances = stack.machines.instances.clone();
         let dies = async {
-            loop {
-                for id in crate::moto::live_instances(&stack.clients, "instance/database").await {
-                    instances.write_console(&id, CONSOLE);
-                    instances.power_off(&id);
-                    return Instant::now();
-                }
-                tokio::time::sleep(Duration::from_millis(20)).await;
+            // Looked for once before, and now waited for.
+            let waited_for = Call { name: "s3.GetObject config/database.json".to_owned(), nth: 2 };
+            while !stack.proxy.calls().0.contains(&waited_for) {
+                tokio::time::sleep(Duration::from_millis(5)).await;
             }
+            let id = crate::moto::live_instances(&stack.clients, "instance/database").await.pop().unwrap();
+            instances.write_console(&id, CONSOLE);
+            instances.power_off(&id);
+            Instant::now()
         };
         let (failure, died) = tokio::join!(stack.run(UP), dies);
         let noticed = died.elapsed();
