@@ -1,6 +1,6 @@
 //! What the commands share: settings, the connection, the state.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use crate::cli::{Cli, Command, GlobalOptions};
@@ -8,14 +8,14 @@ use crate::cloud::capabilities::{self, Capabilities};
 use crate::cloud::clients::{Clients, for_aws, for_eucarc};
 use crate::cloud::euca2ools::Euca2ools;
 use crate::cloud::eucarc::Eucarc;
-use crate::cloud::{Cloud, local, recover_stack_id};
+use crate::cloud::{Cloud, local, new_stack_id, recover_stack_id};
 use crate::config::{CloudKind, Config};
 use crate::error::{Exit, Failure};
 use crate::interrupt::Interrupt;
 use crate::report::{Reporter, Verbosity};
 use crate::resource::Resource;
 use crate::stack::{Blueprint, declare};
-use crate::state::{self, State, random_text};
+use crate::state::{self, State};
 use crate::user_data;
 
 /// `adopt`
@@ -63,6 +63,7 @@ const LOCAL: &str = "local";
 /// Runs a command. What ran on a VM ends with its own exit code.
 pub async fn run(cli: Cli) -> Result<ExitCode, Failure> {
     let Cli { global, command } = cli;
+    let given = global.clone();
     let open = |interrupt: fn() -> Interrupt| -> Result<Session, Failure> {
         let report =
             Reporter::new(Verbosity { quiet: global.quiet, verbose: global.verbose, no_progress: global.no_progress });
@@ -73,14 +74,21 @@ pub async fn run(cli: Cli) -> Result<ExitCode, Failure> {
     let looking = || open(Interrupt::default);
     let exit = match command {
         Command::Plan(options) => plan::run(looking()?, options).await,
-        Command::Up(options) => up::run(session()?, options).await,
+        Command::Up(options) => {
+            let next = again(&given, "up");
+            up::run(session()?, options).await.map_err(|failure| failure.next(next))
+        }
         Command::Status(options) => status::run(looking()?, options).await,
         Command::Open => open::run(looking()?).await,
         Command::Events(options) => events::run(looking()?, options).await,
         Command::Logs(options) => logs::run(looking()?, options).await,
         Command::Ssh(options) => return ssh::run(looking()?, options).await.map(ExitCode::from),
         Command::Scale(options) => scale::run(session()?, options).await,
-        Command::Teardown(options) => teardown::run(session()?, options).await,
+        Command::Teardown(options) => {
+            let data = if options.delete_data { " --delete-data" } else { "" };
+            let next = again(&given, &format!("teardown --yes{data}"));
+            teardown::run(session()?, options).await.map_err(|failure| failure.next(next))
+        }
         Command::Doctor => doctor::run(looking()?).await,
         Command::Adopt => adopt::run(session()?).await,
         Command::Completions { shell } => describe::completions(shell),
@@ -98,6 +106,26 @@ pub async fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Bake(options) => bake::run(session()?, options).await,
     };
     exit.map(|exit| ExitCode::from(exit as u8))
+}
+
+/// A command as the user would write it, with the flags that this run was given.
+fn again(global: &GlobalOptions, command: &str) -> String {
+    let path = |path: &Option<PathBuf>| path.as_ref().map(|path| path.display().to_string());
+    let state_dir = Some(&global.state_dir).filter(|path| **path != Path::new(".imagecrud"));
+    let flags = [
+        ("--cloud", global.cloud.map(|kind| kind.word().to_owned())),
+        ("--credentials", path(&global.credentials)),
+        ("--config", path(&global.config)),
+        ("--stack", global.stack.clone()),
+        ("--state-dir", path(&state_dir.cloned())),
+    ];
+    let mut text = "imagecrud-deploy".to_owned();
+    for (flag, value) in flags {
+        if let Some(value) = value {
+            text.push_str(&format!(" {flag} {value}"));
+        }
+    }
+    format!("{text} {command}")
 }
 
 /// The settings file with flags and environment over it.
@@ -229,7 +257,7 @@ impl Session {
         if let Some(id) = &recovered {
             self.report.detail(format!(" = the stack's id {id} was found again by its bucket"));
         }
-        let id = recovered.unwrap_or_else(|| random_text(10, b"0123456789abcdef"));
+        let id = recovered.unwrap_or_else(new_stack_id);
         Ok(State::new(stack, &id, &identity))
     }
 

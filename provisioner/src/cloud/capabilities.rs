@@ -85,10 +85,10 @@ pub async fn probe(clients: &Clients, stack: &str) -> Result<Capabilities, Failu
 fn known<T>(result: Result<T, CloudError>) -> Result<bool, CloudError> {
     match result {
         Ok(_) => Ok(true),
-        Err(error @ CloudError::Transport(_)) => Err(error),
+        Err(error) if says_nothing(&error) => Err(error),
         Err(error) => match error.class() {
             Class::Unsupported => Ok(false),
-            Class::Denied => Err(error),
+            Class::Denied | Class::RefusedForNow => Err(error),
             // A front that knows no such action may answer with a bare HTTP status.
             _ => Ok(!error.code().starts_with("HTTP ")),
         },
@@ -106,6 +106,11 @@ fn understood(error: &CloudError, parameter: &str) -> bool {
         Class::Denied => true,
         _ => !error.to_string().to_ascii_lowercase().contains(parameter),
     }
+}
+
+/// An answer that is none: what was asked is still not known.
+fn says_nothing(error: &CloudError) -> bool {
+    matches!(error, CloudError::Transport(_)) || error.class() == Class::RefusedForNow
 }
 
 const TAGS: &str = "tagspecification";
@@ -130,7 +135,7 @@ async fn tags_at_creation(clients: &Clients, stack: &str) -> Result<bool, CloudE
             clients.ec2.delete_security_group().group_id(id).send().await?;
             Ok(shown?.security_groups().iter().any(|group| !group.tags().is_empty()))
         }
-        Err(error @ CloudError::Transport(_)) => Err(error),
+        Err(error) if says_nothing(&error) => Err(error),
         Err(error) => Ok(understood(&error, TAGS)),
     }
 }
@@ -154,7 +159,7 @@ async fn volumes(clients: &Clients, stack: &str) -> Result<(bool, bool), CloudEr
             }
             Ok((takes_tags && !volume.tags().is_empty(), volume.encrypted() == Some(true)))
         }
-        Err(error @ CloudError::Transport(_)) => Err(error),
+        Err(error) if says_nothing(&error) => Err(error),
         Err(error) => Ok((takes_tags, understood(&error, "encrypt"))),
     }
 }
@@ -179,7 +184,7 @@ async fn metadata_tokens(clients: &Clients, stack: &str) -> Result<bool, CloudEr
             }
             Ok(launched.instances().iter().all(|instance| instance.metadata_options().is_some()))
         }
-        Err(error @ CloudError::Transport(_)) => Err(error),
+        Err(error) if says_nothing(&error) => Err(error),
         Err(error) => Ok(understood(&error, "metadataoptions")),
     }
 }
@@ -193,7 +198,7 @@ pub async fn launch_configurations(clients: &Clients) -> Result<bool, CloudError
             delete.send().await?;
             Ok(true)
         }
-        Err(error @ CloudError::Transport(_)) => Err(error),
+        Err(error) if says_nothing(&error) => Err(error),
         Err(error) => Ok(error.class() != Class::Unsupported),
     }
 }

@@ -75,8 +75,8 @@ pub(crate) async fn attributes_of(cloud: &Cloud, name: &str) -> CloudResult<Attr
     Ok(found.map(|c| flatten(&c)).unwrap_or_default())
 }
 
-pub(crate) async fn image_in_use(cloud: &Cloud) -> Option<String> {
-    versions(cloud).await.ok()?.last()?.image_id().map(str::to_owned)
+pub(crate) async fn image_in_use(cloud: &Cloud) -> CloudResult<Option<String>> {
+    Ok(versions(cloud).await?.last().and_then(|newest| newest.image_id()).map(str::to_owned))
 }
 
 impl LaunchConfiguration {

@@ -18,7 +18,7 @@ use crate::resources::auto_scaling_group::{current, in_service_at_load_balancer,
 use crate::resources::launch_spec::Held;
 use crate::resources::trial::{Trial, Verdict};
 use crate::resources::web_version::{self, WebVersion};
-use crate::resources::{keys, launch_template};
+use crate::resources::{auto_scaling_group, keys, launch_template};
 
 /// Holds `desired/max/version` of the group as they were before the rollout.
 const TAG: &str = "imagecrud:rollout";
@@ -351,6 +351,10 @@ impl Resource for Rollout {
             (_, detail) if detail.is_empty() => Err(CloudError::NotYet(format!("{old} still run another version"))),
             (_, detail) => Err(CloudError::NotYet(detail)),
         }
+    }
+
+    async fn explain(&self, cloud: &Cloud) -> Option<String> {
+        auto_scaling_group::explain(cloud).await
     }
 
     async fn delete(&self, _: &Cloud, _: &Observed) -> CloudResult<()> {

@@ -7,12 +7,19 @@
 #![allow(clippy::unwrap_used, reason = "a test ends there")]
 
 mod behaviours;
+mod calls;
 mod command_line;
+mod fake_stack;
+mod faulty_proxy;
 mod golden;
+mod interrupts;
 mod lifecycle;
+mod listing;
 mod looking;
+mod matrix;
 mod moto;
 mod releases;
+mod screens;
 mod side_by_side;
 mod vms;
 mod whole_way;

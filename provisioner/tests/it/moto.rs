@@ -176,7 +176,7 @@ impl Moto {
     }
 }
 
-async fn live_instances(clients: &Clients, resource: &str) -> Vec<String> {
+pub(crate) async fn live_instances(clients: &Clients, resource: &str) -> Vec<String> {
     let filter = aws_sdk_ec2::types::Filter::builder().name("tag:imagecrud:resource").values(resource).build();
     let Ok(answer) = clients.ec2.describe_instances().filters(filter).send().await else { return Vec::new() };
     let running = answer.reservations().iter().flat_map(|r| r.instances()).filter(|instance| {
@@ -185,11 +185,12 @@ async fn live_instances(clients: &Clients, resource: &str) -> Vec<String> {
     running.filter_map(|instance| instance.instance_id().map(str::to_owned)).collect()
 }
 
-/// For every stack of the cloud.
-async fn publish(clients: &Clients) {
+/// For every stack of the cloud. Whether each database VM's address could be written, and there was one.
+pub(crate) async fn publish(clients: &Clients) -> bool {
     let filter = aws_sdk_ec2::types::Filter::builder().name("tag:imagecrud:resource").values("instance/database");
-    let Ok(answer) = clients.ec2.describe_instances().filters(filter.build()).send().await else { return };
-    let Ok(buckets) = clients.s3.list_buckets().send().await else { return };
+    let Ok(answer) = clients.ec2.describe_instances().filters(filter.build()).send().await else { return false };
+    let Ok(buckets) = clients.s3.list_buckets().send().await else { return false };
+    let mut published = false;
     for instance in answer.reservations().iter().flat_map(|r| r.instances()) {
         let stack = instance.tags().iter().find(|tag| tag.key() == Some("imagecrud:stack")).and_then(|tag| tag.value());
         let (Some(id), Some(stack)) = (instance.instance_id(), stack) else { continue };
@@ -198,11 +199,15 @@ async fn publish(clients: &Clients) {
         }
         // A stack's bucket is its name and ten digits.
         let its = |name: &&str| name.strip_prefix(&format!("{stack}-")).is_some_and(|rest| rest.len() == 10);
-        let Some(bucket) = buckets.buckets().iter().filter_map(|b| b.name()).find(its) else { continue };
+        let Some(bucket) = buckets.buckets().iter().filter_map(|b| b.name()).find(its) else { return false };
         let json = serde_json::json!({ "instance_id": id, "url": "mysql://euca:secret@10.0.0.1:3306/eucapp" });
         let put = clients.s3.put_object().bucket(bucket).key("config/database.json");
-        put.body(json.to_string().into_bytes().into()).send().await.ok();
+        if put.body(json.to_string().into_bytes().into()).send().await.is_err() {
+            return false;
+        }
+        published = true;
     }
+    published
 }
 
 /// Plays the web VMs behind the load balancer, whose name nobody resolves: a proxy that answers 200 to all.
