@@ -28,7 +28,12 @@ impl Way {
         let dir = std::env::temp_dir().join(format!("{PREFIX}{}", std::process::id()));
         std::fs::create_dir_all(&dir).expect("a directory");
         let way = Self { dir, cloud_port: free_port(), listener_port: free_port() };
-        let config = format!("[listener]\nport = {}\n[network]\nssh_from = \"0.0.0.0/0\"\n", way.listener_port);
+        // ssh from this machine; and alarms that never ring, as a slow machine would give them time to change the scale.
+        let config = format!(
+            "[listener]\nport = {}\n[network]\nssh_from = \"0.0.0.0/0\"\n\
+             [scaling]\ncpu_low_percent = 0\ncpu_high_percent = 100\n",
+            way.listener_port
+        );
         std::fs::write(way.dir.join("imagecrud.toml"), config).expect("a config");
         way
     }
