@@ -109,8 +109,11 @@ impl Logs<'_> {
         for line in &lines[first..] {
             self.line(vm, line);
         }
-        let mut told = text;
-        while self.options.follow {
+        if self.options.follow { self.follow_console(vm, text).await } else { Ok(()) }
+    }
+
+    async fn follow_console(&self, vm: &Vm, mut told: String) -> Result<(), Failure> {
+        loop {
             self.session.interrupt.sleep(CONSOLE_PERIOD).await?;
             let text = vm.console(self.cloud).await?;
             let more = more_of(&told, &text);
@@ -121,7 +124,6 @@ impl Logs<'_> {
             let rest = more.len() - whole;
             told = text[..text.len() - rest].to_owned();
         }
-        Ok(())
     }
 
     fn heading(&self, vm: &Vm, of: &str) {

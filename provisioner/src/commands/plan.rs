@@ -5,7 +5,7 @@ use serde_json::{Value as Json, json};
 
 use crate::cli::PlanOptions;
 use crate::commands::Session;
-use crate::commands::up::{Outlook, bundle_path, choose, cloud_will_do, outlook, port_is_free};
+use crate::commands::up::{Outlook, bundle_path, choose, outlook, port_is_free};
 use crate::error::{Exit, Failure};
 use crate::plan::{Action, Plan, Sightings};
 use crate::prices::{Estimate, estimate};
@@ -21,7 +21,6 @@ pub async fn run(mut session: Session, options: PlanOptions) -> Result<Exit, Fai
     let hashing = tokio::task::spawn_blocking(move || LocalBinary::read(&binary_path));
     let clients = session.running_clients("planning").await?;
     let (cloud, state) = session.connect(clients).await?;
-    cloud_will_do(&cloud)?;
     let binary = hashing.await.map_err(|error| Failure::new("reading the app's binary", error))??;
     let bounds = state.scale.unwrap_or_else(|| session.config.bounds());
     let Outlook { resources, sightings, plan } = outlook(&session, &cloud, bounds, binary).await?;

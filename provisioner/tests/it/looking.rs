@@ -143,11 +143,11 @@ async fn a_watched_status_is_told_anew_when_something_changes_and_only_then() {
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let mut next = move || serde_json::from_str::<Value>(&lines.next().unwrap().unwrap()).unwrap();
-    let (first, mut next) = tokio::task::spawn_blocking(move || (next(), next)).await.unwrap();
+    let (first, next) = tokio::task::spawn_blocking(move || (next(), next)).await.unwrap();
     assert_eq!(first["ready"], true);
     let database = moto.instances("instance/database").await.remove(0);
     moto.clients.ec2.stop_instances().instance_ids(&database).send().await.unwrap();
-    let second = tokio::task::spawn_blocking(move || next()).await.unwrap();
+    let second = tokio::task::spawn_blocking(next).await.unwrap();
     assert_eq!(second["ready"], false, "the very next line is the change");
     let of = |status: &Value| {
         status["resources"].as_array().unwrap().iter().find(|r| r["type"] == "instance").unwrap()["phase"].clone()

@@ -49,8 +49,10 @@ impl Way {
         let dir = std::env::temp_dir().join(format!("{PREFIX}{}-{behaviour}", std::process::id()));
         std::fs::create_dir_all(&dir).expect("a directory");
         let way = Self { dir, behaviour, cloud_port: free_port(), listener_port: free_port(), _alone: alone };
+        // ssh from this machine; and alarms that never ring, as a slow machine would give them time to change the scale.
         let config = format!(
-            "[listener]\nport = {}\n[network]\nssh_from = \"0.0.0.0/0\"\n{settings}",
+            "[listener]\nport = {}\n[network]\nssh_from = \"0.0.0.0/0\"\n\
+             [scaling]\ncpu_low_percent = 0\ncpu_high_percent = 100\n{settings}",
             way.listener_port
         );
         std::fs::write(way.dir.join("imagecrud.toml"), config).expect("a config");
