@@ -244,7 +244,6 @@ impl Config {
             let what = "listener.host is of no use without listener.certificate".to_owned();
             mistakes.push(lines.mistake(&["listener.host"], what, "a certificate, or no host"));
         }
-        }
         let kind = self.cloud.kind;
         if self.cloud.credentials.is_some() && kind != CloudKind::Eucalyptus && !cloud_by_flag {
             let what = format!("cloud.credentials is of no use where cloud.kind is {}", kind.word());
