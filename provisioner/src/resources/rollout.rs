@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use aws_sdk_autoscaling::types::{AutoScalingGroup, Instance, LifecycleState, Tag};
 
 use crate::cloud::Cloud;
-use crate::cloud::retry::CloudError;
+use crate::cloud::retry::{CloudError, gone};
 use crate::resource::{
     Attributes, Changes, ClientToken, CloudResult, Desired, Observed, Outputs, Patience, Phase, Resource, ResourceKey,
 };
@@ -28,6 +28,8 @@ pub(crate) const ROLLED_BACK_TAG: &str = "imagecrud:rolled-back";
 pub(crate) const FAILED_TAG: &str = "imagecrud:failed";
 /// Alarms do not change the size while a rollout counts with it.
 const ALARMS: &str = "AlarmNotification";
+/// How long requests may go on at an instance that has left a load balancer without draining.
+const LEAVING: Duration = Duration::from_secs(10);
 /// How long a newcomer may take to get healthy, unless told otherwise.
 pub const HEALTH_LIMIT: Duration = Duration::from_secs(300);
 
@@ -174,6 +176,15 @@ fn locked<T>(place: &Mutex<T>) -> CloudResult<MutexGuard<'_, T>> {
     place.lock().map_err(|_| CloudError::other("an earlier step of the rollout panicked"))
 }
 
+/// Where the load balancer does not drain: no new requests, and time for those under way to end.
+async fn leave_load_balancer(cloud: &Cloud, id: &str) -> CloudResult<()> {
+    let instance = aws_sdk_elasticloadbalancing::types::Instance::builder().instance_id(id).build();
+    let deregister = cloud.elb.deregister_instances_from_load_balancer().load_balancer_name(&cloud.stack);
+    gone(deregister.instances(instance).send().await.map_err(CloudError::from))?;
+    tokio::time::sleep(LEAVING).await;
+    Ok(())
+}
+
 impl Rollout {
     /// A rollout whose newcomers have to be healthy within a limit.
     pub fn within(limit: Duration) -> Self {
@@ -268,6 +279,9 @@ impl Rollout {
                 resize().max_size(*max).desired_capacity(*desired).send().await?;
             }
             Step::Terminate(id) => {
+                if !cloud.capabilities.connection_draining {
+                    leave_load_balancer(cloud, id).await?;
+                }
                 let terminate = cloud.autoscaling.terminate_instance_in_auto_scaling_group().instance_id(id);
                 terminate.should_decrement_desired_capacity(true).send().await?;
             }
