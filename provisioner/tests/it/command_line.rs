@@ -108,6 +108,12 @@ async fn a_taken_port_is_said_before_anything_is_made() {
 #[tokio::test]
 async fn doctor_prints_what_the_cloud_can_do() {
     let moto = Moto::start().await;
+    let short = moto.run(&["doctor"]).await;
+    assert_eq!(short.code, 3, "{}{}", short.out, short.err);
+    assert!(short.out.contains("0 of 5 instances, 8 more needed"), "{}", short.out);
+    let path = moto.directory.path().join("imagecrud.toml");
+    let settings = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, settings.replace("[web]\n", "[web]\nmax = 3\n")).unwrap();
     let ran = moto.run(&["doctor"]).await;
     assert_eq!(ran.code, 0, "{}{}", ran.out, ran.err);
     for line in ["CAPABILITY", "launch templates", "default VPC", "zone, network, image", "quotas", "user-data"] {
