@@ -33,7 +33,7 @@ pub async fn run(session: Session) -> Result<Exit, Failure> {
         // Unreadable, or about a stack that is gone: what the cloud shows goes over it.
         _ => State::new(stack, &id, &identity),
     };
-    let capabilities = crate::cloud::capabilities::probe(&clients).await?;
+    let capabilities = crate::cloud::capabilities::probe(&clients, stack).await?;
     let cloud = Cloud::new(clients, stack, &id, capabilities);
     let resources = session.declaration(&cloud, &state);
     let sightings = observe(&resources, &cloud).await?;

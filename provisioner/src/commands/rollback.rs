@@ -20,7 +20,6 @@ use crate::state;
 pub async fn run(mut session: Session, options: RollbackOptions) -> Result<Exit, Failure> {
     let began = Instant::now();
     session.config.web.health_limit_secs = options.health_limit.or(session.config.web.health_limit_secs);
-    session.config.check()?;
     let _lock = state::lock(&session.global.state_dir, session.config.stack())?;
     let Some(clients) = session.clients(WhenStopped::Leave).await? else {
         return Err(

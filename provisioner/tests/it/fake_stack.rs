@@ -3,6 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -314,7 +315,9 @@ impl FakeStack {
         let loud = std::env::var_os("MATRIX_VERBOSE").is_some();
         let arguments = self.arguments(command).into_iter().filter(|argument| !loud || argument != "--quiet");
         let cli = Cli::try_parse_from(std::iter::once("imagecrud-deploy".to_owned()).chain(arguments)).unwrap();
-        Box::pin(pace::at(self.pace, commands::run(cli))).await
+        let code = Box::pin(pace::at(self.pace, commands::run(cli))).await?;
+        let known = [Exit::Done, Exit::NotReady].into_iter().find(|exit| code == ExitCode::from(*exit as u8));
+        Ok(known.unwrap_or_else(|| panic!("{command:?} ended with {code:?}")))
     }
 }
 
