@@ -3,7 +3,7 @@
 
 use crate::cloud::capabilities::Capabilities;
 use crate::cloud::clients::{Clients, Endpoints};
-use crate::cloud::retry::CloudError;
+use crate::cloud::retry::{Class, CloudError, found};
 use crate::resource::{CloudResult, ResourceKey};
 
 /// What a cloud can do, found by asking it.
@@ -25,6 +25,8 @@ pub mod site;
 pub const STACK_TAG: &str = "imagecrud:stack";
 /// The tag that says which resource of the stack a thing is.
 pub const RESOURCE_TAG: &str = "imagecrud:resource";
+
+const STACK_ID_LENGTH: usize = 10;
 
 /// A connection to the cloud on behalf of one stack.
 pub struct Cloud {
@@ -157,24 +159,47 @@ pub fn bucket_name(stack: &str, stack_id: &str) -> String {
     format!("{stack}-{stack_id}")
 }
 
-/// Finds the id of a stack again by the marker in its bucket, when there is no state file.
+/// A new id for a stack.
+pub fn new_stack_id() -> String {
+    crate::state::random_text(STACK_ID_LENGTH, b"0123456789abcdef")
+}
+
+fn is_stack_id(text: &str) -> bool {
+    text.len() == STACK_ID_LENGTH && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+/// Finds the id of a stack again by the marker in its bucket, when there is no state file. A bucket of its own
+/// that is still, or again, empty does as well: its making or its removal was cut off.
 pub async fn recover_stack_id(s3: &aws_sdk_s3::Client, stack: &str) -> CloudResult<Option<String>> {
     let prefix = format!("{stack}-");
     let listing = s3.list_buckets().send().await?;
+    let mut empty = None;
     for bucket in listing.buckets() {
         let Some(stack_id) = bucket.name().and_then(|name| name.strip_prefix(&prefix)) else { continue };
-        let marker = s3
-            .get_object()
-            .bucket(bucket_name(stack, stack_id))
-            .key(crate::resources::bucket_object::MARKER_KEY)
-            .send()
-            .await;
-        let Ok(marker) = marker else { continue }; // someone else's bucket, or one without a marker
-        let Ok(body) = marker.body.collect().await else { continue };
+        if !is_stack_id(stack_id) {
+            continue;
+        }
+        let name = bucket_name(stack, stack_id);
+        let marker = s3.get_object().bucket(&name).key(crate::resources::bucket_object::MARKER_KEY).send().await;
+        let marker = match marker.map_err(CloudError::from) {
+            Ok(marker) => marker,
+            Err(error) if error.class() == Class::Missing => {
+                let objects = s3.list_objects_v2().bucket(&name).max_keys(1).send().await;
+                let objects = found(objects.map_err(CloudError::from))?;
+                if objects.is_some_and(|objects| objects.contents().is_empty()) {
+                    empty.get_or_insert_with(|| stack_id.to_owned());
+                }
+                continue;
+            }
+            Err(error) if error.class() == Class::Denied => continue, // someone else's
+            // Whether it is ours is not known: going on would make a second one.
+            Err(error) => return Err(error),
+        };
+        let body = marker.body.collect().await.map_err(|error| CloudError::Transport(error.to_string()))?;
         let Ok(json) = serde_json::from_slice::<serde_json::Value>(&body.into_bytes()) else { continue };
         if json["stack"] == stack && json["stack_id"] == stack_id {
             return Ok(Some(stack_id.to_owned()));
         }
     }
-    Ok(None)
+    Ok(empty)
 }

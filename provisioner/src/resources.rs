@@ -118,10 +118,38 @@ pub(crate) async fn console_tail(cloud: &crate::cloud::Cloud, instance_id: &str)
     if lines.is_empty() {
         return None;
     }
-    let mut message = format!("the console of {instance_id} ends with:");
+    let mut message = match cloud_init_stage(&text) {
+        Some(stage) => format!("cloud-init of {instance_id} {stage}; its console ends with:"),
+        None => format!("the console of {instance_id} ends with:"),
+    };
     for line in &lines[tail..] {
         message.push_str("\n  | ");
         message.push_str(line);
     }
     Some(message)
+}
+
+/// How far cloud-init says it is, on a console.
+fn cloud_init_stage(console: &str) -> Option<String> {
+    let last = console.lines().rev().find_map(|line| line.split_once("Cloud-init v. ").map(|(_, rest)| rest))?;
+    if last.contains(" finished ") {
+        return Some("has finished".to_owned());
+    }
+    let (_, rest) = last.split_once("running '")?;
+    Some(format!("is in its stage {}", rest.split('\'').next()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_stage_of_cloud_init_is_told() {
+        let console = "[    1.0] Cloud-init v. 22.4.2 running 'init' at Fri, 27 Nov 2026 10:00:00 +0000. Up 4 seconds.\n\
+                       [    3.0] Cloud-init v. 22.4.2 running 'modules:final' at Fri, 27 Nov 2026 10:00:03 +0000.\n";
+        assert_eq!(cloud_init_stage(console).as_deref(), Some("is in its stage modules:final"));
+        let finished = format!("{console}Cloud-init v. 22.4.2 finished at Fri, 27 Nov 2026 10:00:09 +0000.\n");
+        assert_eq!(cloud_init_stage(&finished).as_deref(), Some("has finished"));
+        assert_eq!(cloud_init_stage("Debian GNU/Linux 12 debian hvc0"), None);
+    }
 }

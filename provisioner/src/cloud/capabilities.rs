@@ -59,7 +59,7 @@ fn known<T>(result: Result<T, CloudError>) -> Result<bool, CloudError> {
         Err(error @ CloudError::Transport(_)) => Err(error),
         Err(error) => match error.class() {
             Class::Unsupported => Ok(false),
-            Class::Denied => Err(error),
+            Class::Denied | Class::RefusedForNow => Err(error),
             // A front that knows no such action may answer with a bare HTTP status.
             _ => Ok(!error.code().starts_with("HTTP ")),
         },
@@ -95,7 +95,8 @@ async fn tags_at_creation(clients: &Clients) -> Result<bool, CloudError> {
         }
         Err(error) => {
             let error = CloudError::from(error);
-            if matches!(error, CloudError::Transport(_)) || error.class() == Class::Denied {
+            let says_nothing = matches!(error.class(), Class::Denied | Class::RefusedForNow);
+            if says_nothing || matches!(error, CloudError::Transport(_)) {
                 return Err(error);
             }
             Ok(error.class() != Class::Unsupported && !error.to_string().contains("TagSpecification"))

@@ -130,7 +130,8 @@ async fn image(cloud: &Cloud, config: &Config) -> Result<String, Failure> {
     }
     let mut images = candidates(cloud, config).await.map_err(|error| Failure::cloud(doing, &error))?;
     // An image that came out since does not roll every VM: the one in use stays while it exists.
-    if let Some(in_use) = crate::resources::launch_template::image_in_use(cloud).await
+    let in_use = crate::resources::launch_template::image_in_use(cloud).await;
+    if let Some(in_use) = in_use.map_err(|error| Failure::cloud(doing, &error))?
         && images.iter().any(|(_, id, _)| *id == in_use)
     {
         return Ok(in_use);

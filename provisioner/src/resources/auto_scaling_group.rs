@@ -168,6 +168,7 @@ impl Resource for AutoScalingGroup {
         let mut subnets: Vec<&str> =
             group.vpc_zone_identifier().unwrap_or_default().split(',').map(str::trim).collect();
         subnets.sort_unstable();
+        let suspended: Vec<&str> = group.suspended_processes().iter().filter_map(|p| p.process_name()).collect();
         let kind = group.health_check_type().unwrap_or_default();
         let grace_secs = group.health_check_grace_period().unwrap_or_default();
         Ok(Some(
@@ -181,6 +182,7 @@ impl Resource for AutoScalingGroup {
                 .with("subnets", subnets.join(","))
                 .with("load_balancers", group.load_balancer_names().join(","))
                 .with("launches", launches)
+                .with("suspended", suspended.join(","))
                 .detail(format!("{serving}/{wanted} in service")),
         ))
     }
@@ -251,29 +253,53 @@ impl Resource for AutoScalingGroup {
 
     /// Its policies and instances go with it; its alarms do not.
     async fn delete(&self, cloud: &Cloud, observed: &Observed) -> CloudResult<()> {
+        // With Terminate suspended its instances, and so the group itself, would stay for ever.
+        let resumed = match observed.attributes.get("suspended") {
+            "" => Ok(()),
+            _ => {
+                let resume = cloud.autoscaling.resume_processes().auto_scaling_group_name(&observed.id);
+                gone(resume.send().await.map_err(CloudError::from))
+            }
+        };
         if observed.phase == Phase::Deleting {
-            return Ok(());
+            return resumed;
         }
+        resumed?;
         let delete = cloud.autoscaling.delete_auto_scaling_group().auto_scaling_group_name(&observed.id);
         gone(delete.force_delete(true).send().await.map_err(CloudError::from))
     }
 
     async fn explain(&self, cloud: &Cloud) -> Option<String> {
-        let group = current(cloud).await.ok()??;
-        let at_load_balancer = in_service_at_load_balancer(cloud).await.unwrap_or_default();
-        let mut lines = Vec::new();
-        let name = group.auto_scaling_group_name()?;
-        let activities = cloud.autoscaling.describe_scaling_activities().auto_scaling_group_name(name).send().await;
-        let failed = activities.iter().flat_map(|answer| answer.activities()).find(|a| a.status_message().is_some());
-        if let Some(activity) = failed {
-            lines.push(format!("last trouble of the group: {}", activity.status_message().unwrap_or_default()));
-        }
-        let idle = group.instances().iter().find(|instance| !serves(instance, &at_load_balancer));
-        if let Some(instance) = idle
-            && let Some(console) = super::console_tail(cloud, instance.instance_id()?).await
-        {
-            lines.push(console);
-        }
-        (!lines.is_empty()).then(|| lines.join("\n"))
+        explain(cloud).await
     }
+}
+
+/// Why instances of the group do not serve: its newest activity, what the load balancer says, a console.
+pub(crate) async fn explain(cloud: &Cloud) -> Option<String> {
+    let group = current(cloud).await.ok()??;
+    let name = group.auto_scaling_group_name()?;
+    let balancer = cloud.elb.describe_instance_health().load_balancer_name(&cloud.stack);
+    let activities = cloud.autoscaling.describe_scaling_activities().auto_scaling_group_name(name);
+    let (health, activities) = tokio::join!(balancer.send(), activities.send());
+    let mut lines = Vec::new();
+    let activities: Vec<_> = activities.iter().flat_map(|answer| answer.activities()).collect();
+    let troubled = activities.iter().find(|activity| activity.status_message().is_some());
+    if let Some(activity) = troubled.or(activities.first()) {
+        let status = activity.status_code().map_or("", |code| code.as_str());
+        let words = activity.status_message().or(activity.description()).unwrap_or_default();
+        lines.push(format!("newest activity of the group: {status}: {words}"));
+    }
+    let states: Vec<_> = health.iter().flat_map(|answer| answer.instance_states()).collect();
+    for state in states.iter().filter(|state| state.state() != Some("InService")) {
+        let id = state.instance_id().unwrap_or_default();
+        lines.push(format!("the load balancer says of {id}: {}", state.description().unwrap_or("nothing")));
+    }
+    let in_service = |id: &str| states.iter().any(|s| s.state() == Some("InService") && s.instance_id() == Some(id));
+    let idle = group.instances().iter().filter_map(|instance| instance.instance_id()).find(|id| !in_service(id));
+    if let Some(id) = idle
+        && let Some(console) = super::console_tail(cloud, id).await
+    {
+        lines.push(console);
+    }
+    (!lines.is_empty()).then(|| lines.join("\n"))
 }

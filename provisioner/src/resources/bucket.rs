@@ -6,14 +6,38 @@ use aws_sdk_s3::types::{
 };
 
 use crate::cloud::Cloud;
-use crate::cloud::retry::{CloudError, found, gone};
+use crate::cloud::retry::{Class, CloudError, found, gone};
 use crate::resource::{
     Changes, ClientToken, CloudResult, Desired, Observed, Outputs, Resource, ResourceKey, Retention,
 };
+use crate::resources::bucket_object::MARKER_KEY;
 use crate::resources::keys;
 
 /// The bucket.
 pub struct Bucket;
+
+/// Closes the bucket to the public and then writes its marker: where that stands, both are done.
+pub(crate) async fn mark(cloud: &Cloud) -> CloudResult<()> {
+    // AWS blocks public access by itself since 2023, but not in accounts that switched it off; Walrus has
+    // no such call. https://docs.aws.amazon.com/AmazonS3/latest/userguide/access-control-block-public-access.html
+    let block = PublicAccessBlockConfiguration::builder()
+        .block_public_acls(true)
+        .ignore_public_acls(true)
+        .block_public_policy(true)
+        .restrict_public_buckets(true)
+        .build();
+    let put = cloud.s3.put_public_access_block().bucket(cloud.bucket()).public_access_block_configuration(block);
+    if let Err(error) = put.send().await.map_err(CloudError::from) {
+        let may_pass = error.answer_lost() || matches!(error.class(), Class::RefusedForNow | Class::Missing);
+        if may_pass && error.class() != Class::Unsupported {
+            return Err(error);
+        }
+        tracing::debug!(%error, "the cloud takes no public access block");
+    }
+    let marker = serde_json::json!({ "stack": cloud.stack, "stack_id": cloud.stack_id }).to_string();
+    cloud.s3.put_object().bucket(cloud.bucket()).key(MARKER_KEY).body(marker.into_bytes().into()).send().await?;
+    Ok(())
+}
 
 #[async_trait]
 impl Resource for Bucket {
@@ -50,34 +74,24 @@ impl Resource for Bucket {
         {
             return Err(error);
         }
-        // AWS blocks public access by itself since 2023, but not in accounts that switched it off; Walrus has
-        // no such call. https://docs.aws.amazon.com/AmazonS3/latest/userguide/access-control-block-public-access.html
-        let block = PublicAccessBlockConfiguration::builder()
-            .block_public_acls(true)
-            .ignore_public_acls(true)
-            .block_public_policy(true)
-            .restrict_public_buckets(true)
-            .build();
-        let blocked =
-            cloud.s3.put_public_access_block().bucket(&name).public_access_block_configuration(block).send().await;
-        if let Err(error) = blocked {
-            tracing::debug!(error = %CloudError::from(error), "the cloud takes no public access block");
-        }
-        Ok(())
+        // The marker comes before every other object: a bucket that holds something is found again by it.
+        mark(cloud).await
     }
 
     async fn update(&self, _: &Cloud, _: &Outputs, _: &Observed, _: &Changes) -> CloudResult<()> {
         Ok(())
     }
 
-    /// Empties it first; what comes in meanwhile is caught by the next attempt.
+    /// Empties it first, of its marker last: until then it is found again. What comes in meanwhile is caught by
+    /// the next attempt.
     async fn delete(&self, cloud: &Cloud, observed: &Observed) -> CloudResult<()> {
         let name = &observed.id;
         loop {
             let listing = found(cloud.s3.list_objects_v2().bucket(name).send().await.map_err(CloudError::from))?;
             let Some(listing) = listing else { return Ok(()) };
             let mut doomed = Vec::new();
-            for key in listing.contents().iter().filter_map(|object| object.key()) {
+            let all: Vec<&str> = listing.contents().iter().filter_map(|object| object.key()).collect();
+            for key in all.iter().copied().filter(|key| all.len() == 1 || *key != MARKER_KEY) {
                 let object = ObjectIdentifier::builder().key(key).build();
                 doomed.push(object.map_err(|error| CloudError::other(error.to_string()))?);
             }

@@ -8,7 +8,7 @@ use crate::cloud::retry::{CloudError, found, gone};
 use crate::resource::{
     Changes, ClientToken, CloudResult, Desired, Observed, Outputs, Resource, ResourceKey, Retention,
 };
-use crate::resources::keys;
+use crate::resources::{bucket, keys};
 
 /// Tells whose bucket it is.
 pub const MARKER_KEY: &str = "config/stack.json";
@@ -34,13 +34,6 @@ impl BucketObject {
         match self.0 {
             Content::StackMarker => MARKER_KEY,
             Content::DatabasePassword => PASSWORD_KEY,
-        }
-    }
-
-    fn body(&self, cloud: &Cloud) -> String {
-        match self.0 {
-            Content::StackMarker => serde_json::json!({ "stack": cloud.stack, "stack_id": cloud.stack_id }).to_string(),
-            Content::DatabasePassword => crate::state::random_text(32, PASSWORD_ALPHABET),
         }
     }
 }
@@ -76,8 +69,11 @@ impl Resource for BucketObject {
         if self.find(cloud).await?.is_some() {
             return Ok(());
         }
-        let body = self.body(cloud).into_bytes();
-        cloud.s3.put_object().bucket(cloud.bucket()).key(self.object_key()).body(body.into()).send().await?;
+        if self.0 == Content::StackMarker {
+            return bucket::mark(cloud).await;
+        }
+        let password = crate::state::random_text(32, PASSWORD_ALPHABET).into_bytes();
+        cloud.s3.put_object().bucket(cloud.bucket()).key(self.object_key()).body(password.into()).send().await?;
         Ok(())
     }
 

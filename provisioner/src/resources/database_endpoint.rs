@@ -4,9 +4,9 @@
 use async_trait::async_trait;
 
 use crate::cloud::Cloud;
-use crate::cloud::retry::{CloudError, found, gone};
+use crate::cloud::retry::{CloudError, found};
 use crate::resource::{
-    Changes, ClientToken, CloudResult, Desired, Observed, Outputs, Patience, Phase, Resource, ResourceKey,
+    Changes, ClientToken, CloudResult, Desired, Observed, Outputs, Patience, Phase, Resource, ResourceKey, Retention,
 };
 use crate::resources::{database_instance, keys};
 
@@ -49,6 +49,15 @@ impl Resource for DatabaseEndpoint {
         true
     }
 
+    fn retention(&self) -> Retention {
+        Retention::Data
+    }
+
+    /// Not with the VM: that writes its address once, at its boot, and a teardown that is cut off leaves it running.
+    fn goes_with(&self) -> Option<ResourceKey> {
+        Some(keys::bucket())
+    }
+
     fn patience(&self) -> Patience {
         Patience::secs(
             600,
@@ -73,34 +82,23 @@ impl Resource for DatabaseEndpoint {
         Ok(())
     }
 
-    async fn delete(&self, cloud: &Cloud, _observed: &Observed) -> CloudResult<()> {
-        let delete = cloud.s3.delete_object().bucket(cloud.bucket()).key(OBJECT_KEY);
-        gone(delete.send().await.map_err(CloudError::from))
+    async fn delete(&self, _: &Cloud, _: &Observed) -> CloudResult<()> {
+        Ok(())
     }
 
     /// Stops the wait where the VM we wait for is gone.
     async fn poll(&self, cloud: &Cloud, known: &Outputs) -> CloudResult<Option<Observed>> {
         let instance_id = known.require(&keys::database_instance())?;
-        let (published, answer) =
-            tokio::join!(published(cloud), cloud.ec2.describe_instances().instance_ids(instance_id).send());
+        let (published, death) = tokio::join!(published(cloud), database_instance::death(cloud, instance_id));
         if let Some((writer, url)) = published?
             && writer == instance_id
         {
             return Ok(Some(Observed::ready(OBJECT_KEY).with("instance", instance_id).detail(host_of(&url))));
         }
-        let answer = found(answer.map_err(CloudError::from))?;
-        let instance = answer.as_ref().and_then(|a| a.reservations().first()).and_then(|r| r.instances().first());
         let pending = Observed::ready(OBJECT_KEY).phase(Phase::Pending);
-        Ok(Some(match instance {
-            Some(instance) if database_instance::state_of(instance) == "running" => pending.detail("the VM runs"),
-            Some(instance) => {
-                let reason = instance.state_reason().and_then(|reason| reason.message()).unwrap_or("no reason given");
-                let detail = format!("{instance_id} is {}: {reason}", database_instance::state_of(instance));
-                let console = super::console_tail(cloud, instance_id).await;
-                let detail = console.map_or(detail.clone(), |console| format!("{detail}\n{console}"));
-                pending.phase(Phase::Failed).detail(detail)
-            }
-            None => pending.phase(Phase::Failed).detail(format!("{instance_id} is gone")),
+        Ok(Some(match death? {
+            None => pending.detail("the VM runs"),
+            Some(why) => pending.phase(Phase::Failed).detail(why),
         }))
     }
 

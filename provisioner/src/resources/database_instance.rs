@@ -30,7 +30,7 @@ pub struct DatabaseInstance {
     pub facts: Facts,
     /// Where the volume is attached.
     pub device: &'static str,
-    /// The instance that this run launched.
+    /// The instance that this run waits for.
     pub launched: OnceLock<String>,
 }
 
@@ -49,6 +49,22 @@ pub(crate) fn state_of(instance: &Instance) -> &str {
 
 pub(crate) fn is_alive(instance: &Instance) -> bool {
     !matches!(state_of(instance), "terminated" | "shutting-down")
+}
+
+/// Why waiting for something of an instance is in vain: it is gone, or off. With the last words of its console.
+pub(crate) async fn death(cloud: &Cloud, id: &str) -> CloudResult<Option<String>> {
+    let answer = found(cloud.ec2.describe_instances().instance_ids(id).send().await.map_err(CloudError::from))?;
+    let instance = answer.as_ref().and_then(|a| a.reservations().first()).and_then(|r| r.instances().first());
+    let Some(instance) = instance else { return Ok(None) }; // not visible yet
+    if matches!(state_of(instance), "pending" | "running") {
+        return Ok(None);
+    }
+    let reason = instance.state_reason().and_then(|reason| reason.message()).unwrap_or("no reason given");
+    let detail = format!("{id} is {}: {reason}", state_of(instance));
+    Ok(Some(match super::console_tail(cloud, id).await {
+        Some(console) => format!("{detail}\n{console}"),
+        None => detail,
+    }))
 }
 
 impl DatabaseInstance {
@@ -171,17 +187,14 @@ impl Resource for DatabaseInstance {
 
     /// One that went away while we waited for it will not come back.
     async fn poll(&self, cloud: &Cloud, _known: &Outputs) -> CloudResult<Option<Observed>> {
-        if let Some(observed) = self.find(cloud).await? {
+        if let Some(observed) = self.find(cloud).await?
+            && observed.phase != Phase::Failed
+        {
+            self.launched.set(observed.id.clone()).ok();
             return Ok(Some(observed));
         }
         let Some(id) = self.launched.get() else { return Ok(None) };
-        let answer = cloud.ec2.describe_instances().instance_ids(id).send().await.map_err(CloudError::from);
-        let answer = found(answer)?;
-        let instance = answer.as_ref().and_then(|a| a.reservations().first()).and_then(|r| r.instances().first());
-        Ok(instance.filter(|instance| !is_alive(instance)).map(|instance| {
-            let reason = instance.state_reason().and_then(|reason| reason.message()).unwrap_or("no reason given");
-            Observed::ready(id).phase(Phase::Failed).detail(format!("{}: {reason}", state_of(instance)))
-        }))
+        Ok(death(cloud, id).await?.map(|why| Observed::ready(id).phase(Phase::Failed).detail(why)))
     }
 
     async fn explain(&self, cloud: &Cloud) -> Option<String> {

@@ -1,15 +1,15 @@
 //! The key pair for ssh. The cloud makes it; its private half is kept in the state directory.
 
 use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
-use aws_sdk_ec2::types::ResourceType;
+use aws_sdk_ec2::types::{Filter, ResourceType};
 
 use crate::cloud::Cloud;
 use crate::cloud::retry::{CloudError, found, gone};
 use crate::resource::{Changes, ClientToken, CloudResult, Desired, Observed, Outputs, Resource, ResourceKey};
+use crate::resources::database_instance::is_alive;
 use crate::resources::keys;
 
 /// The key pair.
@@ -23,15 +23,21 @@ impl KeyPair {
         let fail = |error: std::io::Error| {
             CloudError::other(format!("keeping the private key in {}: {error}", self.private_key.display()))
         };
-        std::fs::remove_file(&self.private_key).ok(); // an older one may be read-only
-        let mut file = std::fs::OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&self.private_key)
-            .map_err(fail)?;
-        file.write_all(material.as_bytes()).map_err(fail)
+        let directory = self.private_key.parent().unwrap_or(Path::new("."));
+        // Readable by nobody else from the beginning, and there as a whole or not at all.
+        let mut file = tempfile::NamedTempFile::new_in(directory).map_err(fail)?;
+        file.write_all(material.as_bytes()).and_then(|()| file.as_file().sync_all()).map_err(fail)?;
+        file.persist(&self.private_key).map_err(|error| fail(error.error))?;
+        Ok(())
     }
+}
+
+/// Whether an instance was launched with a key: then whoever has its private half may need it.
+async fn is_in_use(cloud: &Cloud, name: &str) -> CloudResult<bool> {
+    let filter = Filter::builder().name("key-name").values(name).build();
+    let answer = cloud.ec2.describe_instances().filters(filter).send().await.map_err(CloudError::from);
+    let answer = found(answer)?;
+    Ok(answer.iter().flat_map(|answer| answer.reservations()).flat_map(|r| r.instances()).any(is_alive))
 }
 
 #[async_trait]
@@ -45,7 +51,7 @@ impl Resource for KeyPair {
     }
 
     fn desired(&self, _known: &Outputs) -> Desired {
-        Desired::default()
+        Desired::default().with("private_key", "on this machine")
     }
 
     async fn find(&self, cloud: &Cloud) -> CloudResult<Option<Observed>> {
@@ -60,7 +66,12 @@ impl Resource for KeyPair {
         } else {
             "its private key is not on this machine".to_owned()
         };
-        Ok(Some(Observed::ready(name).detail(detail)))
+        let observed = Observed::ready(&name).detail(detail);
+        // Of a run whose answer was lost: nobody has the private half.
+        if !self.private_key.exists() && !is_in_use(cloud, &name).await? {
+            return Ok(Some(observed.with("private_key", "lost")));
+        }
+        Ok(Some(observed))
     }
 
     async fn create(&self, cloud: &Cloud, _known: &Outputs, _token: &ClientToken) -> CloudResult<()> {
@@ -79,8 +90,11 @@ impl Resource for KeyPair {
         }
     }
 
-    async fn update(&self, _: &Cloud, _: &Outputs, _: &Observed, _: &Changes) -> CloudResult<()> {
-        Ok(())
+    /// One whose private half is lost is made anew.
+    async fn update(&self, cloud: &Cloud, known: &Outputs, observed: &Observed, _: &Changes) -> CloudResult<()> {
+        gone(cloud.ec2.delete_key_pair().key_name(&observed.id).send().await.map_err(CloudError::from))?;
+        let token = ClientToken(String::new()); // it takes none
+        self.create(cloud, known, &token).await
     }
 
     async fn delete(&self, cloud: &Cloud, observed: &Observed) -> CloudResult<()> {

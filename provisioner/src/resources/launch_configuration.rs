@@ -57,8 +57,8 @@ pub(crate) async fn digest_of_name(cloud: &Cloud, name: &str) -> CloudResult<Str
     Ok(found.map_or_else(String::new, |c| flatten(&c).get("digest").to_owned()))
 }
 
-pub(crate) async fn image_in_use(cloud: &Cloud) -> Option<String> {
-    versions(cloud).await.ok()?.last()?.image_id().map(str::to_owned)
+pub(crate) async fn image_in_use(cloud: &Cloud) -> CloudResult<Option<String>> {
+    Ok(versions(cloud).await?.last().and_then(|newest| newest.image_id()).map(str::to_owned))
 }
 
 impl LaunchConfiguration {

@@ -64,10 +64,10 @@ pub(crate) async fn digest_of_version(cloud: &Cloud, number: &str) -> CloudResul
 }
 
 /// The image that web VMs are launched from at the moment.
-pub(crate) async fn image_in_use(cloud: &Cloud) -> Option<String> {
+pub(crate) async fn image_in_use(cloud: &Cloud) -> CloudResult<Option<String>> {
     if cloud.capabilities.launch_templates {
-        let version = version(cloud, "$Default").await.ok()??;
-        return Some(flatten(&version).attributes.get("image_id").to_owned());
+        let version = version(cloud, "$Default").await?;
+        return Ok(version.map(|version| flatten(&version).attributes.get("image_id").to_owned()));
     }
     super::launch_configuration::image_in_use(cloud).await
 }

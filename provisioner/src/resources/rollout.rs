@@ -11,7 +11,7 @@ use crate::resource::{
     Changes, ClientToken, CloudResult, Desired, Observed, Outputs, Patience, Phase, Resource, ResourceKey,
 };
 use crate::resources::auto_scaling_group::{current, in_service_at_load_balancer, serves, version_of};
-use crate::resources::keys;
+use crate::resources::{auto_scaling_group, keys};
 
 /// Holds `desired/max` of the group as they were before the rollout.
 const TAG: &str = "imagecrud:rollout";
@@ -177,6 +177,10 @@ impl Resource for Rollout {
             Step::Done | Step::Finish { .. } => Ok(()),
             _ => Err(CloudError::NotYet(format!("{old} still run the previous version"))),
         }
+    }
+
+    async fn explain(&self, cloud: &Cloud) -> Option<String> {
+        auto_scaling_group::explain(cloud).await
     }
 
     async fn delete(&self, _: &Cloud, _: &Observed) -> CloudResult<()> {

@@ -92,8 +92,24 @@ impl Resource for VolumeAttachment {
             // Refused as the answer to an earlier attach was lost: it is where it should be.
             Err(error) => match self.find(cloud).await? {
                 Some(_) => Ok(()),
-                None => Err(error),
+                None => match database_instance::death(cloud, instance_id).await? {
+                    Some(why) => Err(CloudError::other(format!("{error}\n{why}"))),
+                    None => Err(error),
+                },
             },
+        }
+    }
+
+    /// Stops the wait where the VM is gone.
+    async fn poll(&self, cloud: &Cloud, known: &Outputs) -> CloudResult<Option<Observed>> {
+        let observed = self.find(cloud).await?;
+        if observed.as_ref().is_some_and(|observed| observed.phase == Phase::Ready) {
+            return Ok(observed);
+        }
+        let instance_id = known.require(&keys::database_instance())?;
+        match database_instance::death(cloud, instance_id).await? {
+            Some(why) => Ok(Some(Observed::ready(instance_id).phase(Phase::Failed).detail(why))),
+            None => Ok(observed),
         }
     }
 

@@ -8,7 +8,7 @@ use crate::cloud::retry::{CloudError, found};
 use crate::resource::{
     Changes, ClientToken, CloudResult, Desired, Observed, Outputs, Patience, Phase, Resource, ResourceKey,
 };
-use crate::resources::keys;
+use crate::resources::{auto_scaling_group, keys};
 
 /// The endpoint.
 pub struct WebEndpoint;
@@ -103,6 +103,10 @@ impl Resource for WebEndpoint {
 
     async fn update(&self, _: &Cloud, _: &Outputs, _: &Observed, _: &Changes) -> CloudResult<()> {
         Ok(())
+    }
+
+    async fn explain(&self, cloud: &Cloud) -> Option<String> {
+        auto_scaling_group::explain(cloud).await
     }
 
     async fn delete(&self, _: &Cloud, _: &Observed) -> CloudResult<()> {
