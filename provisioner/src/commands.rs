@@ -1,19 +1,19 @@
 //! What the commands share: settings, the connection, the state.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::cli::{Cli, Command, GlobalOptions};
 use crate::cloud::capabilities::{self, Capabilities};
 use crate::cloud::clients::{Clients, for_aws, for_eucarc};
 use crate::cloud::eucarc::Eucarc;
-use crate::cloud::{Cloud, local, recover_stack_id};
+use crate::cloud::{Cloud, local, new_stack_id, recover_stack_id};
 use crate::config::{CloudKind, Config};
 use crate::error::{Exit, Failure};
 use crate::interrupt::Interrupt;
 use crate::report::{Reporter, Verbosity};
 use crate::resource::Resource;
 use crate::stack::{Blueprint, declare};
-use crate::state::{self, State, random_text};
+use crate::state::{self, State};
 use crate::user_data;
 
 /// `doctor`
@@ -33,22 +33,50 @@ const LOCAL: &str = "local";
 /// Runs a command.
 pub async fn run(cli: Cli) -> Result<Exit, Failure> {
     let Cli { global, command } = cli;
+    let given = global.clone();
     let session = || {
         let report =
             Reporter::new(Verbosity { quiet: global.quiet, verbose: global.verbose, no_progress: global.no_progress });
         Ok(Session { config: configure(&global)?, global, report, interrupt: Interrupt::listen() })
     };
     match command {
-        Command::Up(options) => up::run(session()?, options).await,
+        Command::Up(options) => {
+            let next = again(&given, "up");
+            up::run(session()?, options).await.map_err(|failure| failure.next(next))
+        }
         Command::Status(options) => status::run(session()?, options).await,
         Command::Scale(options) => scale::run(session()?, options).await,
-        Command::Teardown(options) => teardown::run(session()?, options).await,
+        Command::Teardown(options) => {
+            let data = if options.delete_data { " --delete-data" } else { "" };
+            let next = again(&given, &format!("teardown --yes{data}"));
+            teardown::run(session()?, options).await.map_err(|failure| failure.next(next))
+        }
         Command::Doctor => doctor::run(session()?).await,
         Command::RenderUserData { kind } => {
             print!("{}", user_data::sample(kind).map_err(|error| Failure::new("rendering user-data", error))?);
             Ok(Exit::Done)
         }
     }
+}
+
+/// A command as the user would write it, with the flags that this run was given.
+fn again(global: &GlobalOptions, command: &str) -> String {
+    let path = |path: &Option<PathBuf>| path.as_ref().map(|path| path.display().to_string());
+    let state_dir = Some(&global.state_dir).filter(|path| **path != Path::new(".imagecrud"));
+    let flags = [
+        ("--cloud", global.cloud.map(|kind| kind.word().to_owned())),
+        ("--credentials", path(&global.credentials)),
+        ("--config", path(&global.config)),
+        ("--stack", global.stack.clone()),
+        ("--state-dir", path(&state_dir.cloned())),
+    ];
+    let mut text = "imagecrud-deploy".to_owned();
+    for (flag, value) in flags {
+        if let Some(value) = value {
+            text.push_str(&format!(" {flag} {value}"));
+        }
+    }
+    format!("{text} {command}")
 }
 
 /// The settings file with flags and environment over it.
@@ -152,7 +180,7 @@ impl Session {
         if let Some(id) = &recovered {
             self.report.detail(format!(" = the stack's id {id} was found again by its bucket"));
         }
-        let id = recovered.unwrap_or_else(|| random_text(10, b"0123456789abcdef"));
+        let id = recovered.unwrap_or_else(new_stack_id);
         Ok(State::new(stack, &id, &identity))
     }
 

@@ -13,6 +13,7 @@ use crate::cloud::Cloud;
 use crate::cloud::retry::{Class, CloudError};
 use crate::error::{Failure, Left};
 use crate::interrupt::Interrupt;
+use crate::pace;
 use crate::plan::{Action, Sightings, decide};
 use crate::report::{Reporter, Step, seconds};
 use crate::resource::{Changes, Observed, Outputs, Phase, Resource, ResourceKey};
@@ -63,7 +64,7 @@ impl Pause {
     pub fn lengthen(&mut self) -> Duration {
         let now = self.0;
         self.0 = (self.0 * 3 / 2).min(LONGEST_PAUSE);
-        now
+        pace::pause(now)
     }
 }
 
@@ -128,7 +129,10 @@ pub async fn converge(
         }
     }
     match failure {
-        Some(failure) => Err(failure),
+        Some(failure) => {
+            let count = |number: usize| u16::try_from(number).unwrap_or(u16::MAX);
+            Err(Failure { standing: Some((count(ready.len()), count(resources.len()))), ..failure })
+        }
         None => Ok(Converged { known, timings }),
     }
 }
@@ -215,7 +219,7 @@ impl Turn<'_> {
         match (action, &observed) {
             (Action::Create, _) => self.create(step).await?,
             (Action::Replace, _) => {
-                wait_until_gone(self.walk, self.resource, step).await?;
+                wait_until_gone(self.walk, &self.halt, self.resource, step).await?;
                 self.create(step).await?;
             }
             (Action::Update(changes), Some(observed)) => self.update(observed, changes, step).await?,
@@ -319,19 +323,21 @@ pub async fn wait_until_ready(
         match resource.poll(walk.cloud, known).await {
             Ok(Some(observed)) if observed.phase == Phase::Ready => return Ok(observed),
             Ok(Some(observed)) if observed.phase == Phase::Failed => {
-                let what = format!("{} failed: {}", observed.id, observed.detail);
-                let failure = Failure::new(&doing, explained(walk.cloud, resource, what).await);
-                return Err(failure.left(Left::Something(observed.id)).hint(patience.hint));
+                let mut what = format!("{} failed: {}", observed.id, observed.detail);
+                if !what.contains('\n') {
+                    what = explained(walk.cloud, resource, what).await; // else it brings its own last words
+                }
+                return Err(Failure::new(&doing, what).left(left(resource, observed.id)).hint(patience.hint));
             }
             Ok(Some(observed)) => last = observed.detail,
             Ok(None) => {}
             Err(error) if tolerable(&error) => last = error.to_string(),
             Err(error) => return Err(Failure::cloud(&doing, &error).hint(patience.hint)),
         }
-        if began.elapsed() > patience.limit {
+        if began.elapsed() > pace::limit(patience.limit) {
             let what = format!("{} took longer than {} ({last})", patience.what, seconds(patience.limit));
             let failure = Failure::new(&doing, explained(walk.cloud, resource, what).await);
-            return Err(failure.left(Left::Something(key.to_string())).hint(patience.hint));
+            return Err(failure.left(left(resource, key.to_string())).hint(patience.hint));
         }
         step.waiting(patience.what, &last, began.elapsed(), patience.limit);
         pause_or_stop(walk, halt, pause.lengthen()).await?;
@@ -345,6 +351,11 @@ async fn pause_or_stop(walk: Walk<'_>, halt: &Interrupt, pause: Duration) -> Res
     }
     walk.interrupt.check()?;
     halt.check()
+}
+
+/// What is only waited for leaves nothing behind.
+fn left(resource: &dyn Resource, id: String) -> Left {
+    if resource.is_awaited() { Left::Nothing } else { Left::Something(id) }
 }
 
 async fn explained(cloud: &Cloud, resource: &dyn Resource, what: String) -> String {
@@ -379,7 +390,7 @@ impl Retry {
             Class::Missing => self.limit.min(VISIBILITY_LIMIT),
             _ => return None,
         };
-        (self.began.elapsed() < limit).then_some(limit)
+        (self.began.elapsed() < pace::limit(limit)).then_some(limit)
     }
 
     fn respent(&mut self) -> bool {
@@ -388,7 +399,12 @@ impl Retry {
     }
 }
 
-async fn wait_until_gone(walk: Walk<'_>, resource: &dyn Resource, step: &Step<'_>) -> Result<(), Failure> {
+async fn wait_until_gone(
+    walk: Walk<'_>,
+    halt: &Interrupt,
+    resource: &dyn Resource,
+    step: &Step<'_>,
+) -> Result<(), Failure> {
     let key = resource.key();
     let limit = resource.patience().limit;
     let began = Instant::now();
@@ -400,11 +416,11 @@ async fn wait_until_gone(walk: Walk<'_>, resource: &dyn Resource, step: &Step<'_
             Err(error) if tolerable(&error) => {}
             Err(error) => return Err(Failure::cloud(format!("looking for {key}"), &error)),
         }
-        if began.elapsed() > limit {
+        if began.elapsed() > pace::limit(limit) {
             let what = explained(walk.cloud, resource, format!("it is still there after {}", seconds(limit))).await;
             return Err(Failure::new(format!("waiting for the old {key} to go"), what).hint("run the command again"));
         }
-        walk.interrupt.sleep(pause.lengthen()).await?;
+        pause_or_stop(walk, halt, pause.lengthen()).await?;
     }
 }
 

@@ -12,9 +12,10 @@ use crate::cloud::retry::Class;
 use crate::converge::{Pause, Walk};
 use crate::error::{Failure, Left};
 use crate::interrupt::Interrupt;
+use crate::pace;
 use crate::plan::Sightings;
 use crate::report::seconds;
-use crate::resource::{Observed, Phase, Resource, ResourceKey, Retention};
+use crate::resource::{Observed, Resource, ResourceKey, Retention};
 
 const LIMIT: Duration = Duration::from_secs(600);
 /// How long a deletion that was accepted may take before it is asked for again.
@@ -91,18 +92,26 @@ async fn delete(
     let mut pause = Pause::default();
     let mut asked: Option<Instant> = None;
     let mut last = String::new();
+    let mut refused: Option<String> = None;
     loop {
         if walk.interrupt.stopped() || halt.stopped() {
             step.left();
             walk.interrupt.check()?;
             return halt.check().map(|()| key);
         }
-        if asked.is_none_or(|at| observed.phase != Phase::Deleting && at.elapsed() > ASK_AGAIN) {
+        if asked.is_none_or(|at| at.elapsed() > pace::pause(ASK_AGAIN)) {
             match resource.delete(walk.cloud, &observed).await {
                 Ok(()) => asked = Some(Instant::now()),
                 Err(error) => match error.class() {
                     Class::Missing => asked = Some(Instant::now()),
-                    Class::RefusedForNow => last = error.to_string(),
+                    Class::RefusedForNow => {
+                        let why = error.to_string();
+                        if refused.as_ref() != Some(&why) {
+                            let blocker = resource.explain(walk.cloud).await;
+                            last = blocker.map_or(why.clone(), |blocker| format!("{why}; {blocker}"));
+                            refused = Some(why);
+                        }
+                    }
                     _ => {
                         step.failed();
                         return Err(Failure::cloud(doing, &error).left(Left::Something(observed.id)));
@@ -116,7 +125,7 @@ async fn delete(
                 if again.id != observed.id {
                     asked = None; // a second one with the same tags
                 }
-                if !again.detail.is_empty() {
+                if asked.is_some() && !again.detail.is_empty() {
                     last.clone_from(&again.detail);
                 }
                 observed = again;
@@ -127,10 +136,11 @@ async fn delete(
                 return Err(Failure::cloud(format!("looking for {key}"), &error));
             }
         }
-        if began.elapsed() > LIMIT {
+        if began.elapsed() > pace::limit(LIMIT) {
             step.failed();
-            let blocker = resource.explain(walk.cloud).await.unwrap_or(last);
-            return Err(Failure::new(doing, format!("it is still there after {}: {blocker}", seconds(LIMIT)))
+            let blocker = resource.explain(walk.cloud).await;
+            let why = [Some(last).filter(|last| !last.is_empty()), blocker].into_iter().flatten().collect::<Vec<_>>();
+            return Err(Failure::new(doing, format!("it is still there after {}: {}", seconds(LIMIT), why.join("; ")))
                 .left(Left::Something(observed.id))
                 .hint("remove what holds it, then run `imagecrud-deploy teardown` again"));
         }

@@ -40,8 +40,12 @@ pub struct Failure {
     pub what: String,
     /// What is left behind.
     pub left: Left,
+    /// How many resources of the stack stand as they should, of how many.
+    pub standing: Option<(u16, u16)>,
     /// What the user can do.
     pub hint: Option<String>,
+    /// The command that goes on from here.
+    pub next: Option<Box<str>>,
     /// The exit code.
     pub exit: Exit,
 }
@@ -49,12 +53,20 @@ pub struct Failure {
 impl Failure {
     /// A failure that leaves nothing behind.
     pub fn new(doing: impl Into<String>, what: impl fmt::Display) -> Self {
-        Self { doing: doing.into(), what: what.to_string(), left: Left::Nothing, hint: None, exit: Exit::Failed }
+        Self {
+            doing: doing.into(),
+            what: what.to_string(),
+            left: Left::Nothing,
+            standing: None,
+            hint: None,
+            next: None,
+            exit: Exit::Failed,
+        }
     }
 
     /// A wrong call or setting.
     pub fn usage(what: impl fmt::Display) -> Self {
-        Self { doing: String::new(), what: what.to_string(), left: Left::Nothing, hint: None, exit: Exit::Usage }
+        Self::new("", what).exit(Exit::Usage)
     }
 
     /// A failed call to the cloud.
@@ -68,6 +80,15 @@ impl Failure {
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint.get_or_insert_with(|| hint.into());
+        self
+    }
+
+    /// Says which command goes on from here; there is none after a wrong call.
+    #[must_use]
+    pub fn next(mut self, command: impl Into<String>) -> Self {
+        if self.exit != Exit::Usage {
+            self.next.get_or_insert_with(|| command.into().into_boxed_str());
+        }
         self
     }
 
@@ -98,8 +119,17 @@ impl fmt::Display for Failure {
             Left::Something(id) => write!(f, "\nleft: {id}")?,
             Left::Unknown => write!(f, "\nleft: unknown, as the answer was lost; the next run looks for it")?,
         }
+        if let Some((standing, all)) = self.standing {
+            write!(f, "\nstanding: {standing} of {all} resources are as they should be, and stay")?;
+        }
+        if self.hint.is_some() || self.next.is_some() {
+            writeln!(f)?;
+        }
         if let Some(hint) = &self.hint {
-            write!(f, "\n\nhint: {hint}")?;
+            write!(f, "\nhint: {hint}")?;
+        }
+        if let Some(next) = &self.next {
+            write!(f, "\nnext: {next}")?;
         }
         Ok(())
     }

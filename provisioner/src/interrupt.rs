@@ -4,9 +4,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Notify;
 
 use crate::error::{Exit, Failure};
+
+async fn either(one: &mut Signal, other: &mut Signal) {
+    tokio::select! {
+        _ = one.recv() => {}
+        _ = other.recv() => {}
+    }
+}
 
 /// Tells every walk that it should stop at the next safe point.
 #[derive(Clone, Default)]
@@ -19,19 +27,22 @@ struct Inner {
 }
 
 impl Interrupt {
-    /// Listens for Ctrl-C for the rest of the process.
+    /// Listens for Ctrl-C, or SIGTERM, for the rest of the process.
     pub fn listen() -> Self {
         let interrupt = Self::default();
         let listener = interrupt.clone();
         tokio::spawn(async move {
-            if tokio::signal::ctrl_c().await.is_err() {
+            let (Ok(mut interrupts), Ok(mut terminations)) =
+                (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+            else {
                 return;
-            }
+            };
+            either(&mut interrupts, &mut terminations).await;
             eprintln!("\nstopping after the calls under way; Ctrl-C again stops at once");
             listener.stop();
-            if tokio::signal::ctrl_c().await.is_ok() {
-                std::process::exit(Exit::Interrupted as i32);
-            }
+            either(&mut interrupts, &mut terminations).await;
+            // The kernel takes the lock back.
+            std::process::exit(Exit::Interrupted as i32);
         });
         interrupt
     }

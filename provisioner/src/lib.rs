@@ -22,6 +22,8 @@ pub mod demolish;
 pub mod error;
 /// Ctrl-C.
 pub mod interrupt;
+/// How fast our own clocks go.
+pub mod pace;
 /// Order, differences, decisions.
 pub mod plan;
 /// Progress and results.

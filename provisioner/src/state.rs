@@ -4,8 +4,8 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
-use std::io::{Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io::Write;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use fd_lock::{RwLock, RwLockWriteGuard};
@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::error::Failure;
+use crate::report::seconds;
 use crate::resource::{ClientToken, ResourceKey};
 
 /// The bounds of the group that the user chose with `scale`.
@@ -92,30 +93,65 @@ pub fn lock(state_dir: &Path, stack: &str) -> Result<Lock, Failure> {
     fs::create_dir_all(state_dir)
         .map_err(|e| Failure::new(format!("creating {}", state_dir.display()), e).hint("see --state-dir"))?;
     let path = state_dir.join(format!("{stack}.lock"));
-    let file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .open(&path)
-        .map_err(|e| Failure::new(format!("opening {}", path.display()), e))?;
-    // One lock per command, held to its end: leaking the cell gives its guard the lifetime it needs.
-    let cell: &'static mut RwLock<File> = Box::leak(Box::new(RwLock::new(file)));
-    let Ok(mut guard) = cell.try_write() else {
-        let mut holder = String::new();
-        if let Ok(mut file) = File::open(&path) {
-            file.read_to_string(&mut holder).ok();
+    loop {
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(&path)
+            .map_err(|e| Failure::new(format!("opening {}", path.display()), e))?;
+        let opened = file.metadata().map(|metadata| metadata.ino());
+        // One lock per command, held to its end: leaking the cell gives its guard the lifetime it needs.
+        let cell: &'static mut RwLock<File> = Box::leak(Box::new(RwLock::new(file)));
+        let Ok(mut guard) = cell.try_write() else {
+            let note = fs::read_to_string(&path).unwrap_or_default();
+            return Err(Failure::new(doing, format!("another run works on it: {}", Holder::told(&note)))
+                .hint("wait for it to end; the lock goes with its process, however that ends"));
+        };
+        // A teardown that ended meanwhile took the file away: this one locks nothing any more.
+        if fs::metadata(&path).map(|metadata| metadata.ino()).ok() != opened.ok() {
+            continue;
         }
-        return Err(Failure::new(doing, format!("another run works on it ({})", holder.trim()))
-            .hint("wait for it to end; the lock goes with its process"));
-    };
-    let note = format!("process {} since {}\n", std::process::id(), jiff::Timestamp::now().strftime("%FT%TZ"));
-    guard
-        .set_len(0)
-        .and_then(|()| guard.write_all(note.as_bytes()))
-        .map_err(|e| Failure::new(format!("writing {}", path.display()), e))?;
-    Ok(Lock(guard))
+        let note = serde_json::to_string(&Holder::this()).unwrap_or_default();
+        guard
+            .set_len(0)
+            .and_then(|()| guard.write_all(note.as_bytes()))
+            .map_err(|e| Failure::new(format!("writing {}", path.display()), e))?;
+        return Ok(Lock(guard));
+    }
+}
+
+/// Who holds a lock, as its file says.
+#[derive(Serialize, Deserialize)]
+struct Holder {
+    owner: String,
+    process: u32,
+    host: String,
+    since: jiff::Timestamp,
+}
+
+impl Holder {
+    fn this() -> Self {
+        let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+        Self {
+            owner: std::env::var("USER").or_else(|_| std::env::var("LOGNAME")).unwrap_or_default(),
+            process: std::process::id(),
+            host: host.trim().to_owned(),
+            since: jiff::Timestamp::now(),
+        }
+    }
+
+    fn told(note: &str) -> String {
+        let Ok(Self { owner, process, host, since }) = serde_json::from_str(note) else {
+            return "it does not say which".to_owned();
+        };
+        let owner = if owner.is_empty() { "someone".to_owned() } else { owner };
+        let host = if host.is_empty() { "this host".to_owned() } else { host };
+        let age = jiff::Timestamp::now().duration_since(since).unsigned_abs();
+        format!("process {process} of {owner} on {host}, for {}", seconds(age))
+    }
 }
 
 fn path_of(state_dir: &Path, stack: &str) -> PathBuf {
@@ -242,7 +278,8 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let file = open(directory.path());
         let failure = lock(directory.path(), "demo").err().unwrap().to_string();
-        assert!(failure.contains(&std::process::id().to_string()), "{failure}");
+        assert!(failure.contains(&format!("process {} of ", std::process::id())), "{failure}");
+        assert!(failure.contains(", for 0."), "{failure}");
         drop(file);
         forget(directory.path(), "demo").unwrap();
         assert!(!directory.path().exists());

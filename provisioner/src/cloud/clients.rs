@@ -50,15 +50,19 @@ pub struct Clients {
     pub endpoints: Endpoints,
 }
 
+fn retries(most_attempts: u32) -> RetryConfig {
+    let first_pause = crate::pace::pause(Duration::from_secs(1)); // the SDK's own
+    RetryConfig::standard().with_max_attempts(most_attempts).with_initial_backoff(first_pause)
+}
+
 fn timeouts() -> TimeoutConfig {
     TimeoutConfig::builder().connect_timeout(Duration::from_secs(3)).read_timeout(Duration::from_secs(60)).build()
 }
 
 /// Clients for a region of AWS.
 pub async fn for_aws(region: Option<&str>, profile: Option<&str>) -> Result<Clients, Failure> {
-    let mut loader = aws_config::defaults(BehaviorVersion::latest())
-        .retry_config(RetryConfig::standard().with_max_attempts(6))
-        .timeout_config(timeouts());
+    let mut loader =
+        aws_config::defaults(BehaviorVersion::latest()).retry_config(retries(6)).timeout_config(timeouts());
     if let Some(region) = region {
         loader = loader.region(Region::new(region.to_owned()));
     }
@@ -106,7 +110,7 @@ pub async fn for_eucarc(eucarc: &Eucarc, region: Option<&str>) -> Result<Clients
     let config: SdkConfig = aws_config::defaults(BehaviorVersion::latest())
         .credentials_provider(credentials)
         .region(Region::new(region.clone()))
-        .retry_config(RetryConfig::standard().with_max_attempts(4))
+        .retry_config(retries(4))
         .timeout_config(timeouts())
         .load()
         .await;

@@ -116,10 +116,32 @@ const DENIED: &[&str] = &[
     "InvalidAccessKeyId",
     "SignatureDoesNotMatch",
     "ExpiredToken",
+    "ExpiredTokenException",
     "RequestExpired",
     "UnrecognizedClientException",
     "NotAuthorized",
 ];
+
+/// The account's own limits.
+const QUOTA: &[&str] = &[
+    "InstanceLimitExceeded",
+    "VcpuLimitExceeded",
+    "VolumeLimitExceeded",
+    "MaxSpotInstanceCountExceeded",
+    "SecurityGroupLimitExceeded",
+    "RulesPerSecurityGroupLimitExceeded",
+    "AddressLimitExceeded",
+    "ResourceLimitExceeded",
+    "LimitExceeded",
+    "LimitExceededException",
+    "TooManyLoadBalancers",
+    "TooManyBuckets",
+    "PendingSnapshotLimitExceeded",
+    "SnapshotLimitExceeded",
+];
+
+const NO_CAPACITY: &[&str] =
+    &["InsufficientInstanceCapacity", "InsufficientHostCapacity", "InsufficientCapacity", "InsufficientVolumeCapacity"];
 
 /// Decides by code, and by the words only where AWS uses one code for everything.
 pub fn classify(error: &CloudError) -> Class {
@@ -186,7 +208,12 @@ impl CloudError {
 
     /// Whether the effect of the call is unknown.
     pub fn answer_lost(&self) -> bool {
-        matches!(self, Self::Transport(_)) || matches!(self, Self::Api { status, .. } if *status >= 500)
+        match self {
+            Self::Transport(_) => true,
+            // A lack of machines has the status 500, and is a plain no.
+            Self::Api { status, code, .. } => *status >= 500 && !NO_CAPACITY.contains(&code.as_str()),
+            _ => false,
+        }
     }
 
     /// What the user can do about it, where that follows from the error alone.
@@ -196,6 +223,20 @@ impl CloudError {
             (Self::Transport(_), _) => {
                 Some("is the cloud running and its address right? `imagecrud-deploy doctor` looks".to_owned())
             }
+            (Self::Api { code, .. }, _) if code.starts_with("ExpiredToken") => Some(
+                "the session's token has run out: take a new one (`aws sso login`, or a new eucarc); nothing is lost"
+                    .to_owned(),
+            ),
+            (Self::Api { code, .. }, _) if code == "RequestExpired" => {
+                Some("the clock of this machine is wrong, or the session's token has run out".to_owned())
+            }
+            (Self::Api { code, .. }, _) if QUOTA.contains(&code.as_str()) => Some(
+                "the account has reached a limit of its own: remove what is not needed any more, or have the limit raised"
+                    .to_owned(),
+            ),
+            (Self::Api { code, .. }, _) if NO_CAPACITY.contains(&code.as_str()) => Some(
+                "the zone has no machine of this type left: try later, or choose another type or --zone".to_owned(),
+            ),
             (_, Class::Denied) => Some(
                 "the cloud does not accept these credentials for this; see `imagecrud-deploy doctor`, \
                  --credentials and --cloud"
@@ -307,6 +348,8 @@ mod tests {
 
     #[test]
     fn a_lost_answer_is_told_from_a_refusal() {
+        let full = CloudError::Api { code: "InsufficientInstanceCapacity".into(), message: String::new(), status: 500 };
+        assert!(!full.answer_lost());
         assert!(CloudError::Transport("Connection reset".to_owned()).answer_lost());
         assert!(!api("VolumeInUse", "no").answer_lost());
     }

@@ -13,6 +13,7 @@ use crate::config::CloudKind;
 use crate::converge::{Pause, Walk, observe};
 use crate::demolish::{demolish, goes};
 use crate::error::{Exit, Failure, Left};
+use crate::pace;
 use crate::plan::Sightings;
 use crate::report::{seconds, table};
 use crate::resource::{Resource, ResourceKey};
@@ -138,7 +139,7 @@ async fn sweep(walk: Walk<'_>, delete_data: bool) -> Result<Vec<Leftover>, Failu
                 }
             }
         }
-        if began.elapsed() > SWEEP_LIMIT {
+        if began.elapsed() > pace::limit(SWEEP_LIMIT) {
             step.failed();
             let names: Vec<String> = left.iter().map(|l| format!("{} {}", l.kind, l.id)).collect();
             return Err(Failure::new(doing, format!("{} left: {}", left.len(), trouble))
