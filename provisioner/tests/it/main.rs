@@ -6,7 +6,14 @@
 )]
 #![allow(clippy::unwrap_used, reason = "a test ends there")]
 
+mod calls;
 mod command_line;
+mod fake_stack;
+mod faulty_proxy;
+mod interrupts;
 mod lifecycle;
+mod listing;
+mod matrix;
 mod moto;
+mod screens;
 mod whole_way;

@@ -176,7 +176,7 @@ impl Moto {
     }
 }
 
-async fn live_instances(clients: &Clients, resource: &str) -> Vec<String> {
+pub(crate) async fn live_instances(clients: &Clients, resource: &str) -> Vec<String> {
     let filter = aws_sdk_ec2::types::Filter::builder().name("tag:imagecrud:resource").values(resource).build();
     let Ok(answer) = clients.ec2.describe_instances().filters(filter).send().await else { return Vec::new() };
     let running = answer.reservations().iter().flat_map(|r| r.instances()).filter(|instance| {
@@ -185,13 +185,14 @@ async fn live_instances(clients: &Clients, resource: &str) -> Vec<String> {
     running.filter_map(|instance| instance.instance_id().map(str::to_owned)).collect()
 }
 
-async fn publish(clients: &Clients) {
-    let Some(id) = live_instances(clients, "instance/database").await.pop() else { return };
-    let Ok(buckets) = clients.s3.list_buckets().send().await else { return };
-    let Some(bucket) = buckets.buckets().iter().find_map(|b| b.name()).map(str::to_owned) else { return };
+/// Whether the database VM's address could be written.
+pub(crate) async fn publish(clients: &Clients) -> bool {
+    let Some(id) = live_instances(clients, "instance/database").await.pop() else { return false };
+    let Ok(buckets) = clients.s3.list_buckets().send().await else { return false };
+    let Some(bucket) = buckets.buckets().iter().find_map(|b| b.name()).map(str::to_owned) else { return false };
     let json = serde_json::json!({ "instance_id": id, "url": "mysql://euca:secret@10.0.0.1:3306/eucapp" });
     let put = clients.s3.put_object().bucket(bucket).key("config/database.json");
-    put.body(json.to_string().into_bytes().into()).send().await.ok();
+    put.body(json.to_string().into_bytes().into()).send().await.is_ok()
 }
 
 /// Plays the web VMs behind the load balancer, whose name nobody resolves: a proxy that answers 200 to all.

@@ -1,0 +1,325 @@
+//! Stands between the deployer and a cloud, S3 included: names and counts every call, and strikes one of them.
+
+use std::collections::{HashMap, HashSet};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::{Bytes, Incoming};
+use hyper::header::{HeaderMap, HeaderValue};
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use tokio::net::{TcpListener, UnixStream};
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
+
+use crate::calls::{Call, is_read};
+
+/// How often a read may still answer as it did before the call that was struck by `Hidden`.
+const STALE_LOOKS: u32 = 2;
+
+/// What becomes of the call that is struck.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Fault {
+    /// Fails without an effect, however often it is sent again.
+    Before,
+    /// Is carried out and never answered, however often it is sent again.
+    After,
+    /// Is carried out and not answered the first time.
+    AfterOnce,
+    /// Is refused as one of too many, however often it is sent again.
+    Throttled,
+    /// Is carried out, and for a while every look answers as if it had not been.
+    Hidden,
+    /// Is carried out, and the deployer ends before the answer.
+    Killed,
+    /// Is carried out, and answered when the test says so. No fault, and no part of the matrix.
+    Held,
+}
+
+impl Fault {
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Before, Self::After, Self::AfterOnce, Self::Throttled, Self::Hidden, Self::Killed];
+}
+
+/// Where calls go: the sockets of the local cloud's API and of its S3.
+#[derive(Clone, Debug)]
+pub(crate) struct Upstream {
+    pub(crate) api: PathBuf,
+    pub(crate) s3: PathBuf,
+}
+
+/// Asked before a call goes on, told after it was carried out.
+pub(crate) trait Hook: Send + Sync {
+    fn before(&self, call: &Call, fault: Option<Fault>) -> impl Future<Output = ()> + Send;
+    fn after(&self, call: &Call, status: StatusCode) -> impl Future<Output = ()> + Send;
+    /// Carries a call out in the cloud's place, if that is to be.
+    fn instead(&self, call: &Call, body: &[u8]) -> impl Future<Output = Option<(StatusCode, String)>> + Send;
+}
+
+/// An answer, kept.
+#[derive(Clone)]
+struct Answer {
+    status: StatusCode,
+    headers: HeaderMap,
+    body: Bytes,
+}
+
+#[derive(Default)]
+struct State {
+    /// Every call since the last `expect`, in order.
+    calls: Vec<Call>,
+    seen: HashMap<String, usize>,
+    /// The attempts of one call have one id.
+    attempts: HashMap<String, (Call, Option<Fault>, u32)>,
+    strike: Option<(Call, Fault)>,
+    struck: bool,
+    under_way: usize,
+    answers: HashMap<Vec<u8>, (String, Answer)>,
+    stale: HashMap<Vec<u8>, (Answer, u32)>,
+}
+
+struct Shared<H> {
+    upstream: Upstream,
+    hook: H,
+    state: Mutex<State>,
+    killed: Notify,
+    released: Notify,
+    idle: Notify,
+}
+
+impl<H> Shared<H> {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+/// The proxy. Dropping it ends its listeners and connections.
+pub(crate) struct FaultyProxy<H> {
+    shared: Arc<Shared<H>>,
+    _tasks: JoinSet<()>,
+}
+
+impl<H: Hook + 'static> FaultyProxy<H> {
+    /// Listens on the two ports: calls on the first are counted and struck, those on the second pass.
+    pub(crate) fn start(counted: TcpListener, plain: TcpListener, upstream: Upstream, hook: H) -> Self {
+        let (killed, released, idle) = (Notify::new(), Notify::new(), Notify::new());
+        let shared = Arc::new(Shared { upstream, hook, state: Mutex::default(), killed, released, idle });
+        let mut tasks = JoinSet::new();
+        tasks.spawn(listen(counted, shared.clone(), true));
+        tasks.spawn(listen(plain, shared.clone(), false));
+        Self { shared, _tasks: tasks }
+    }
+
+    /// Begins to count anew, with one call to strike or none.
+    pub(crate) fn expect(&self, strike: Option<(Call, Fault)>) {
+        let mut state = self.shared.lock();
+        *state = State { under_way: state.under_way, strike, ..State::default() };
+    }
+
+    /// The calls since then, and whether one was struck.
+    pub(crate) fn calls(&self) -> (Vec<Call>, bool) {
+        let state = self.shared.lock();
+        (state.calls.clone(), state.struck)
+    }
+
+    /// Answers the call that is held.
+    pub(crate) fn release(&self) {
+        self.shared.released.notify_waiters();
+    }
+
+    /// Returns when the deployer is to end, or stands in the call that is held.
+    pub(crate) async fn killed(&self) {
+        self.shared.killed.notified().await;
+    }
+
+    /// Returns when no call is under way, so that those of a killed run have had their effect.
+    pub(crate) async fn idle(&self) {
+        loop {
+            let idle = self.shared.idle.notified();
+            tokio::pin!(idle);
+            idle.as_mut().enable();
+            if self.shared.lock().under_way == 0 {
+                return;
+            }
+            idle.await;
+        }
+    }
+}
+
+async fn listen<H: Hook + 'static>(listener: TcpListener, shared: Arc<Shared<H>>, counted: bool) {
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => {
+                let Ok((stream, _)) = accepted else { continue };
+                stream.set_nodelay(true).ok();
+                let shared = shared.clone();
+                connections.spawn(async move {
+                    let service = hyper::service::service_fn(move |request| {
+                        let shared = shared.clone();
+                        // A call goes on when its client is gone, as in a cloud.
+                        let task = tokio::spawn(async move { serve(&shared, request, counted).await });
+                        async move { task.await.unwrap_or(Err(NoAnswer)) }
+                    });
+                    hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await.ok();
+                });
+            }
+            _ = connections.join_next(), if !connections.is_empty() => {}
+        }
+    }
+}
+
+/// The connection is closed instead of an answer.
+#[derive(Debug, thiserror::Error)]
+#[error("no answer")]
+struct NoAnswer;
+
+/// A call that is under way until this is dropped.
+struct UnderWay<'a, H>(&'a Shared<H>);
+
+impl<H> Drop for UnderWay<'_, H> {
+    fn drop(&mut self) {
+        self.0.lock().under_way -= 1;
+        self.0.idle.notify_waiters();
+    }
+}
+
+async fn serve<H: Hook>(
+    shared: &Shared<H>,
+    request: Request<Incoming>,
+    counted: bool,
+) -> Result<Response<Full<Bytes>>, NoAnswer> {
+    let (parts, body) = request.into_parts();
+    shared.lock().under_way += 1;
+    let under_way = UnderWay(shared);
+    let body = body.collect().await.map_err(|_| NoAnswer)?.to_bytes();
+    if !counted {
+        return forward(shared, parts, body).await.map(Answer::into_response);
+    }
+    let name =
+        Call::name_of(&parts.method, parts.uri.path_and_query().map_or("/", |p| p.as_str()), &parts.headers, &body);
+    let id = parts.headers.get("amz-sdk-invocation-id").and_then(|id| id.to_str().ok()).unwrap_or_default().to_owned();
+    let question = [parts.method.as_str().as_bytes(), parts.uri.to_string().as_bytes(), &body].concat();
+    let (call, fault, attempt) = {
+        let mut state = shared.lock();
+        let (call, fault, attempt) = state.meet(&id, name);
+        if let Some((answer, looks)) = state.stale.get_mut(&question)
+            && *looks > 0
+        {
+            *looks -= 1;
+            return Ok(answer.clone().into_response());
+        }
+        (call, fault, attempt)
+    };
+    let is_head = parts.method == Method::HEAD;
+    match fault {
+        Some(Fault::Before) => return Ok(refusal(&call, StatusCode::INTERNAL_SERVER_ERROR, "InternalError", is_head)),
+        Some(Fault::Throttled) => {
+            let code = if call.service() == "s3" { "SlowDown" } else { "Throttling" };
+            return Ok(refusal(&call, StatusCode::SERVICE_UNAVAILABLE, code, is_head));
+        }
+        _ => {}
+    }
+    shared.hook.before(&call, fault).await;
+    if fault == Some(Fault::Hidden) && !is_read(call.action()) {
+        let mut state = shared.lock();
+        let before = state.answers.iter().filter(|(_, (service, _))| service == call.service());
+        state.stale = before.map(|(question, (_, answer))| (question.clone(), (answer.clone(), STALE_LOOKS))).collect();
+    }
+    let answer = match shared.hook.instead(&call, &body).await {
+        Some((status, text)) => Answer { status, headers: HeaderMap::new(), body: Bytes::from(text) },
+        None => forward(shared, parts, body).await?,
+    };
+    shared.hook.after(&call, answer.status).await;
+    if is_read(call.action()) {
+        shared.lock().answers.insert(question, (call.service().to_owned(), answer.clone()));
+    }
+    match fault {
+        Some(Fault::After) => Err(NoAnswer),
+        Some(Fault::AfterOnce) if attempt == 1 => Err(NoAnswer),
+        Some(Fault::Killed) => {
+            shared.killed.notify_one();
+            drop(under_way);
+            std::future::pending().await
+        }
+        Some(Fault::Held) => {
+            let released = shared.released.notified();
+            tokio::pin!(released);
+            released.as_mut().enable();
+            shared.killed.notify_one();
+            released.await;
+            Ok(answer.into_response())
+        }
+        _ => Ok(answer.into_response()),
+    }
+}
+
+impl State {
+    /// Notes a call, or another attempt of it, and tells what is to become of it.
+    fn meet(&mut self, id: &str, name: String) -> (Call, Option<Fault>, u32) {
+        if let Some((call, fault, attempts)) = self.attempts.get_mut(id) {
+            *attempts += 1;
+            return (call.clone(), *fault, *attempts);
+        }
+        let nth = self.seen.entry(name.clone()).or_default();
+        *nth += 1;
+        let call = Call { name, nth: *nth };
+        let fault = self.strike.as_ref().filter(|(wanted, _)| *wanted == call).map(|(_, fault)| *fault);
+        self.struck |= fault.is_some();
+        self.calls.push(call.clone());
+        self.attempts.insert(id.to_owned(), (call.clone(), fault, 1));
+        (call, fault, 1)
+    }
+}
+
+impl Answer {
+    fn into_response(self) -> Response<Full<Bytes>> {
+        let mut response = Response::new(Full::new(self.body));
+        *response.status_mut() = self.status;
+        *response.headers_mut() = self.headers;
+        response
+    }
+}
+
+/// Headers that belong to one connection, or that the next one computes by itself.
+fn end_to_end(headers: &HeaderMap) -> HeaderMap {
+    let hop = HashSet::from(["connection", "keep-alive", "transfer-encoding", "te", "trailer", "upgrade"]);
+    headers.iter().filter(|(name, _)| !hop.contains(name.as_str())).map(|(n, v)| (n.clone(), v.clone())).collect()
+}
+
+async fn forward<H>(
+    shared: &Shared<H>,
+    mut parts: hyper::http::request::Parts,
+    body: Bytes,
+) -> Result<Answer, NoAnswer> {
+    parts.headers.remove("expect");
+    let request = Request::from_parts(parts, Full::new(body));
+    let Upstream { api, s3 } = &shared.upstream;
+    let socket = if request.uri().path().starts_with("/services/objectstorage") { s3 } else { api };
+    let stream = UnixStream::connect(socket).await.map_err(|_| NoAnswer)?;
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|_| NoAnswer)?;
+    let connection = tokio::spawn(connection);
+    let response = sender.send_request(request).await.map_err(|_| NoAnswer)?;
+    let (parts, body) = response.into_parts();
+    let body = body.collect().await.map_err(|_| NoAnswer)?.to_bytes();
+    connection.abort();
+    Ok(Answer { status: parts.status, headers: end_to_end(&parts.headers), body })
+}
+
+/// A refusal in the form of the call's API.
+fn refusal(call: &Call, status: StatusCode, code: &str, is_head: bool) -> Response<Full<Bytes>> {
+    let error = format!("<Code>{code}</Code><Message>a fault on purpose</Message>");
+    let body = match call.service() {
+        "ec2" => format!("<Response><Errors><Error>{error}</Error></Errors><RequestID>0</RequestID></Response>"),
+        "s3" => format!("<Error>{error}<RequestId>0</RequestId></Error>"),
+        _ => {
+            format!("<ErrorResponse><Error><Type>Sender</Type>{error}</Error><RequestId>0</RequestId></ErrorResponse>")
+        }
+    };
+    let mut response = Response::new(Full::new(if is_head { Bytes::new() } else { Bytes::from(body) }));
+    *response.status_mut() = status;
+    response.headers_mut().insert("content-type", HeaderValue::from_static("text/xml"));
+    response
+}
