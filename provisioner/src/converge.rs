@@ -129,7 +129,10 @@ pub async fn converge(
         }
     }
     match failure {
-        Some(failure) => Err(Failure { standing: Some((ready.len(), resources.len())), ..failure }),
+        Some(failure) => {
+            let count = |number: usize| u16::try_from(number).unwrap_or(u16::MAX);
+            Err(Failure { standing: Some((count(ready.len()), count(resources.len()))), ..failure })
+        }
         None => Ok(Converged { known, timings }),
     }
 }

@@ -41,11 +41,11 @@ pub struct Failure {
     /// What is left behind.
     pub left: Left,
     /// How many resources of the stack stand as they should, of how many.
-    pub standing: Option<(usize, usize)>,
+    pub standing: Option<(u16, u16)>,
     /// What the user can do.
     pub hint: Option<String>,
     /// The command that goes on from here.
-    pub next: Option<String>,
+    pub next: Option<Box<str>>,
     /// The exit code.
     pub exit: Exit,
 }
@@ -87,7 +87,7 @@ impl Failure {
     #[must_use]
     pub fn next(mut self, command: impl Into<String>) -> Self {
         if self.exit != Exit::Usage {
-            self.next.get_or_insert_with(|| command.into());
+            self.next.get_or_insert_with(|| command.into().into_boxed_str());
         }
         self
     }

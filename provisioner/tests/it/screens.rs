@@ -115,7 +115,7 @@ fn a_database_that_never_serves_is_shown_with_cloud_inits_stage() {
         let instances = stack.machines.instances.clone();
         let speaks = async {
             loop {
-                for id in crate::moto::live_instances(&stack.clients, "instance/database").await {
+                if let Some(id) = crate::moto::live_instances(&stack.clients, "instance/database").await.pop() {
                     instances.write_console(&id, CONSOLE);
                     return;
                 }
