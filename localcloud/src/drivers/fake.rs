@@ -534,8 +534,10 @@ impl NetworkDriver for FakeNetwork {
 #[derive(Default)]
 struct Proxied {
     plan: Option<ProxyPlan>,
-    /// By instance; whoever is not in it is healthy.
+    /// By instance.
     health: BTreeMap<String, Option<bool>>,
+    /// Of whoever is not in it; healthy if nothing is said.
+    health_of_others: Option<Option<bool>>,
     /// Ended and not yet forgotten, with the position of the first.
     requests: (u64, Vec<BalancerRequest>),
 }
@@ -558,6 +560,11 @@ impl FakeProxy {
         lock(&self.proxied).health.insert(instance_id.to_owned(), healthy);
     }
 
+    /// What they see of every instance of which nothing else is said.
+    pub fn set_health_of_others(&self, healthy: Option<bool>) {
+        lock(&self.proxied).health_of_others = Some(healthy);
+    }
+
     /// A request has ended.
     pub fn end_request(&self, request: BalancerRequest) {
         lock(&self.proxied).requests.1.push(request);
@@ -578,7 +585,8 @@ impl ProxyDriver for FakeProxy {
         let balancers = proxied.plan.iter().flat_map(|plan| &plan.balancers);
         let backends = balancers.flat_map(|balancer| balancer.backends.iter().map(|backend| (&balancer.name, backend)));
         let statuses = backends.map(|(balancer, backend)| {
-            let healthy = proxied.health.get(&backend.instance_id).copied().unwrap_or(Some(true));
+            let others = proxied.health_of_others.unwrap_or(Some(true));
+            let healthy = proxied.health.get(&backend.instance_id).copied().unwrap_or(others);
             let last_check = match healthy {
                 None => "not checked yet",
                 Some(true) => "answered 200",

@@ -135,17 +135,8 @@ fn web_servers_that_never_get_healthy_are_shown_with_the_load_balancers_reason()
     on_deep_stacks(async {
         let mut stack = FakeStack::start(Behaviour::Everything).await;
         stack.pace = SOON;
-        let (instances, proxy) = (stack.machines.instances.clone(), stack.machines.proxy.clone());
-        let sick = tokio::spawn(async move {
-            loop {
-                for id in instances.list().await.unwrap_or_default() {
-                    proxy.set_health(&id, Some(false));
-                }
-                tokio::time::sleep(Duration::from_millis(2)).await;
-            }
-        });
+        stack.machines.proxy.set_health_of_others(Some(false));
         let failure = stack.run(UP).await.unwrap_err();
-        sick.abort();
         is_as_kept("web-never-healthy", &stack, &failure);
         stack.pace = Pace { pauses: 20, limits: 1 };
         assert_eq!(stack.run(TEARDOWN).await.unwrap(), Exit::Done);
