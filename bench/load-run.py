@@ -87,14 +87,14 @@ class Cloud:
             AutoScalingGroupName=NAME,
             LaunchTemplate={"LaunchTemplateName": NAME, "Version": "$Latest"},
             MinSize=1,
-            MaxSize=3,
+            MaxSize=2,
             AvailabilityZones=[zone],
             LoadBalancerNames=[NAME],
             HealthCheckType="ELB",
             HealthCheckGracePeriod=60,
         )
         for name, change, operator, threshold, periods in [
-            ("out", 1, "GreaterThanThreshold", 40, 1),
+            ("out", 1, "GreaterThanThreshold", 25, 1),
             ("in", -1, "LessThanThreshold", 15, 2),
         ]:
             policy = self.autoscaling.put_scaling_policy(
