@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 use imagecrud_deploy::error::{Exit, Failure, Left};
 use imagecrud_deploy::pace::Pace;
 use localcloud::behaviour::Behaviour;
-use localcloud::drivers::InstanceDriver as _;
 
 use crate::calls::{Call, without_ids};
 use crate::fake_stack::{FakeStack, on_deep_stacks};
