@@ -8,7 +8,7 @@ use futures::future::join_all;
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::{DaemonLock, real_drivers};
-use crate::{config::Config, object_storage, paths::Paths};
+use crate::{config::Config, host::process::ProcessId, object_storage, paths::Paths};
 
 /// How long a daemon may take to end after SIGTERM.
 const DAEMON_END: Duration = Duration::from_secs(20);
@@ -55,12 +55,14 @@ async fn stop_daemon(paths: &Paths, progress: &dyn Fn(&str)) -> Result<()> {
     let Some(holder) = DaemonLock::holder(paths) else { return Ok(()) };
     progress(&format!("stopping the daemon (process {holder})"));
     let pid = i32::try_from(holder).ok().and_then(Pid::from_raw).context("the lock names no process")?;
+    let process = ProcessId::of(pid.as_raw_nonzero().get());
     match kill_process(pid, Signal::TERM) {
         Ok(()) | Err(rustix::io::Errno::SRCH) => {}
         Err(error) => return Err(error).with_context(|| format!("ending the daemon (process {holder})")),
     }
     let deadline = tokio::time::Instant::now() + DAEMON_END;
-    while DaemonLock::holder(paths).is_some() {
+    // The lock is let go of a moment before the process has ended.
+    while DaemonLock::holder(paths).is_some() || process.is_some_and(ProcessId::is_alive) {
         if tokio::time::Instant::now() > deadline {
             bail!("the daemon (process {holder}) has not ended within {} s of SIGTERM", DAEMON_END.as_secs());
         }

@@ -61,6 +61,11 @@ pub(crate) fn is_read(action: &str) -> bool {
     ["Describe", "Get", "List", "Head"].iter().any(|beginning| action.starts_with(beginning))
 }
 
+/// Whether it asks what a cloud can do, by what cannot succeed.
+pub(crate) fn is_probe(call: &Call) -> bool {
+    call.name.contains("-probe") || call.action() == "RunInstances" && call.name.contains("DryRun=true")
+}
+
 fn of_s3(method: &Method, target: &str) -> String {
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
     let path = path.strip_prefix("/services/objectstorage").unwrap_or(path).trim_start_matches('/');
