@@ -25,7 +25,7 @@ pub async fn run(mut session: Session, options: PlanOptions) -> Result<Exit, Fai
     let bounds = state.scale.unwrap_or_else(|| session.config.bounds());
     let Outlook { resources, sightings, plan } = outlook(&session, &cloud, bounds, binary).await?;
     let mut entries = entries(&plan, &resources, &sightings);
-    if let Err(failure) = port_is_free(&session, &cloud, &plan)
+    if let Err(failure) = port_is_free(&session, &cloud, &plan).await
         && let Some(balancer) = entries.iter_mut().find(|entry| entry.key == keys::load_balancer())
     {
         balancer.action = Action::Refuse(failure.what);

@@ -3,14 +3,14 @@
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::PathBuf;
 use std::sync::Mutex;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::cli::{Choices, UpOptions};
 use crate::cloud::Cloud;
 use crate::cloud::clients::is_loopback;
 use crate::cloud::{local, site};
 use crate::commands::{Session, WhenStopped};
-use crate::converge::{Timing, Walk, converge, critical_path, observe};
+use crate::converge::{Pause, Timing, Walk, converge, critical_path, observe};
 use crate::error::{Exit, Failure};
 use crate::plan::{Plan, Sightings, plan};
 use crate::report::seconds;
@@ -19,6 +19,9 @@ use crate::resources::bundle::LocalBinary;
 use crate::resources::{keys, launch_spec, volume, web_endpoint};
 use crate::stack::{Blueprint, declare};
 use crate::state::{self, ScaleBounds, StateFile};
+
+/// How long a port may stay taken by a load balancer that is gone.
+const PORT_LIMIT: Duration = Duration::from_secs(5);
 
 /// Runs it.
 pub async fn run(mut session: Session, options: UpOptions) -> Result<Exit, Failure> {
@@ -46,7 +49,7 @@ pub async fn run(mut session: Session, options: UpOptions) -> Result<Exit, Failu
         report.detail(line);
     }
     plan.refusals(&resources)?;
-    port_is_free(&session, &cloud, &plan)?;
+    port_is_free(&session, &cloud, &plan).await?;
     if let Some(why) = launch_spec::held_back(&resources, &sightings) {
         report.say(why);
     }
@@ -136,12 +139,20 @@ pub fn bundle_path(session: &Session) -> Result<PathBuf, Failure> {
     })
 }
 
-/// A balancer on this very machine takes a port of it: say so before anything is made, not after.
-pub(super) fn port_is_free(session: &Session, cloud: &Cloud, plan: &Plan) -> Result<(), Failure> {
+/// A balancer on this very machine takes a port of it: say so before anything is made, not after. One that was deleted
+/// just now may hold it for another moment.
+pub(super) async fn port_is_free(session: &Session, cloud: &Cloud, plan: &Plan) -> Result<(), Failure> {
     let port = session.config.port();
-    if is_loopback(&cloud.endpoints.ec2) && plan.creates(&keys::load_balancer()) && !port_can_be_bound(port) {
-        return Err(Failure::new("planning load-balancer/web", format!("port {port} of this machine is taken"))
-            .hint("stop what listens there (`ss -ltnp` shows it), or choose another: listener.port"));
+    if !is_loopback(&cloud.endpoints.ec2) || !plan.creates(&keys::load_balancer()) {
+        return Ok(());
+    }
+    let (began, mut pause) = (Instant::now(), Pause::default());
+    while !port_can_be_bound(port) {
+        if began.elapsed() > PORT_LIMIT {
+            return Err(Failure::new("planning load-balancer/web", format!("port {port} of this machine is taken"))
+                .hint("stop what listens there (`ss -ltnp` shows it), or choose another: listener.port"));
+        }
+        session.interrupt.sleep(pause.lengthen()).await?;
     }
     Ok(())
 }
