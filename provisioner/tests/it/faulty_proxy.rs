@@ -1,6 +1,6 @@
 //! Stands between the deployer and a cloud, S3 included: names and counts every call, and strikes one of them.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -70,6 +70,8 @@ struct State {
     /// Every call since the last `expect`, in order.
     calls: Vec<Call>,
     seen: HashMap<String, usize>,
+    /// Those that the cloud itself refused.
+    refused: BTreeSet<Call>,
     /// The attempts of one call have one id.
     attempts: HashMap<String, (Call, Option<Fault>, u32)>,
     strike: Option<(Call, Fault)>,
@@ -121,6 +123,12 @@ impl<H: Hook + 'static> FaultyProxy<H> {
     pub(crate) fn calls(&self) -> (Vec<Call>, bool) {
         let state = self.shared.lock();
         (state.calls.clone(), state.struck)
+    }
+
+    /// The calls that were made again because the cloud had refused the one before: how often is its affair.
+    pub(crate) fn repeated(&self) -> BTreeSet<Call> {
+        let state = self.shared.lock();
+        state.refused.iter().map(|call| Call { name: call.name.clone(), nth: call.nth + 1 }).collect()
     }
 
     /// Answers the call that is held.
@@ -232,6 +240,9 @@ async fn serve<H: Hook>(
         None => forward(shared, parts, body).await?,
     };
     shared.hook.after(&call, answer.status).await;
+    if !answer.status.is_success() {
+        shared.lock().refused.insert(call.clone());
+    }
     if is_read(call.action()) {
         shared.lock().answers.insert(question, (call.service().to_owned(), answer.clone()));
     }
