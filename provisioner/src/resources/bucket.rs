@@ -29,7 +29,7 @@ pub(crate) async fn mark(cloud: &Cloud) -> CloudResult<()> {
     let put = cloud.s3.put_public_access_block().bucket(cloud.bucket()).public_access_block_configuration(block);
     if let Err(error) = put.send().await.map_err(CloudError::from) {
         let may_pass = error.answer_lost() || matches!(error.class(), Class::RefusedForNow | Class::Missing);
-        if may_pass && error.class() != Class::Unsupported {
+        if error.class() == Class::Denied || may_pass && error.class() != Class::Unsupported {
             return Err(error);
         }
         tracing::debug!(%error, "the cloud takes no public access block");
@@ -75,23 +75,7 @@ impl Resource for Bucket {
             return Err(error);
         }
         // The marker comes before every other object: a bucket that holds something is found again by it.
-        mark(cloud).await?;
-        // AWS blocks public access by itself since 2023, but not in accounts that switched it off; Walrus has
-        // no such call. https://docs.aws.amazon.com/AmazonS3/latest/userguide/access-control-block-public-access.html
-        let block = PublicAccessBlockConfiguration::builder()
-            .block_public_acls(true)
-            .ignore_public_acls(true)
-            .block_public_policy(true)
-            .restrict_public_buckets(true)
-            .build();
-        let blocked =
-            cloud.s3.put_public_access_block().bucket(&name).public_access_block_configuration(block).send().await;
-        match blocked.map_err(CloudError::from) {
-            Err(error) if error.class() == Class::Denied => return Err(error),
-            Err(error) => tracing::debug!(%error, "the cloud takes no public access block"),
-            Ok(_) => {}
-        }
-        Ok(())
+        mark(cloud).await
     }
 
     async fn update(&self, _: &Cloud, _: &Outputs, _: &Observed, _: &Changes) -> CloudResult<()> {
