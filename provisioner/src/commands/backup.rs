@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::cli::BackupOptions;
 use crate::cloud::Cloud;
 use crate::cloud::retry::CloudError;
-use crate::commands::{Session, WhenStopped};
+use crate::commands::Session;
 use crate::converge::Pause;
 use crate::error::{Exit, Failure, Left};
 use crate::report::{seconds, table};
@@ -20,9 +20,7 @@ const LIMIT: Duration = Duration::from_secs(3600);
 
 /// Runs it.
 pub async fn run(session: Session, options: BackupOptions) -> Result<Exit, Failure> {
-    let Some(clients) = session.clients(WhenStopped::Leave).await? else {
-        return Err(Failure::new("backing up", "the local cloud does not run").hint("`imagecrud-deploy up` starts it"));
-    };
+    let clients = session.running_clients("backing up").await?;
     if options.list {
         let (cloud, _state) = session.connect(clients).await?;
         return list(&session, &cloud, options.json).await;

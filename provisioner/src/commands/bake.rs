@@ -7,7 +7,7 @@ use aws_sdk_ec2::types::{Image, ImageState, Instance};
 use crate::cli::{BakeOptions, Baked};
 use crate::cloud::Cloud;
 use crate::cloud::retry::CloudError;
-use crate::commands::{Session, WhenStopped};
+use crate::commands::Session;
 use crate::converge::Pause;
 use crate::error::{Exit, Failure, Left};
 use crate::report::{seconds, table};
@@ -21,9 +21,7 @@ const LIMIT: Duration = Duration::from_secs(3600);
 pub async fn run(session: Session, options: BakeOptions) -> Result<Exit, Failure> {
     let doing = "baking an image";
     let fail = |error: CloudError| Failure::cloud(doing, &error);
-    let Some(clients) = session.clients(WhenStopped::Leave).await? else {
-        return Err(Failure::new(doing, "the local cloud does not run").hint("`imagecrud-deploy up` starts it"));
-    };
+    let clients = session.running_clients(doing).await?;
     let _lock = state::lock(&session.global.state_dir, session.config.stack())?;
     let (cloud, _state) = session.connect(clients).await?;
     if options.list {

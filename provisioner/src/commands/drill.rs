@@ -11,7 +11,7 @@ use serde_json::json;
 use crate::cli::{Disaster, DrillOptions};
 use crate::cloud::Cloud;
 use crate::cloud::retry::{CloudError, gone};
-use crate::commands::{Session, WhenStopped, heal};
+use crate::commands::{Session, heal};
 use crate::converge::Pause;
 use crate::error::{Exit, Failure};
 use crate::report::seconds;
@@ -35,9 +35,7 @@ struct Victims {
 pub async fn run(session: Session, options: DrillOptions) -> Result<Exit, Failure> {
     let doing = "drilling";
     let lock = state::lock(&session.global.state_dir, session.config.stack())?;
-    let Some(clients) = session.clients(WhenStopped::Leave).await? else {
-        return Err(Failure::new(doing, "the local cloud does not run").hint("`imagecrud-deploy up` starts it"));
-    };
+    let clients = session.running_clients(doing).await?;
     let (cloud, state) = session.connect(clients).await?;
     let fail = |error: CloudError| Failure::cloud(doing, &error);
     let victims = match options.disaster {

@@ -9,7 +9,7 @@ use aws_sdk_ec2::types::{SnapshotState, Volume, VolumeState};
 use crate::cli::RestoreOptions;
 use crate::cloud::retry::{CloudError, gone};
 use crate::cloud::{Cloud, site};
-use crate::commands::{Session, WhenStopped, heal};
+use crate::commands::{Session, heal};
 use crate::converge::Pause;
 use crate::error::{Exit, Failure, Left};
 use crate::report::seconds;
@@ -22,9 +22,7 @@ const LIMIT: Duration = Duration::from_secs(600);
 pub async fn run(session: Session, options: RestoreOptions) -> Result<Exit, Failure> {
     let began = Instant::now();
     let lock = state::lock(&session.global.state_dir, session.config.stack())?;
-    let Some(clients) = session.clients(WhenStopped::Leave).await? else {
-        return Err(Failure::new("restoring", "the local cloud does not run").hint("`imagecrud-deploy up` starts it"));
-    };
+    let clients = session.running_clients("restoring").await?;
     let (cloud, state) = session.connect(clients).await?;
     let state = Mutex::new(StateFile::open(&session.global.state_dir, state, lock)?);
     if let Some(snapshot_id) = &options.snapshot {

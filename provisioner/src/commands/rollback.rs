@@ -6,7 +6,7 @@ use std::time::Instant;
 use crate::cli::RollbackOptions;
 use crate::cloud::Cloud;
 use crate::cloud::retry::{Class, CloudError};
-use crate::commands::{Session, WhenStopped, versions};
+use crate::commands::{Session, versions};
 use crate::converge::Pause;
 use crate::error::{Exit, Failure};
 use crate::report::seconds;
@@ -21,11 +21,7 @@ pub async fn run(mut session: Session, options: RollbackOptions) -> Result<Exit,
     let began = Instant::now();
     session.config.web.health_limit_secs = options.health_limit.or(session.config.web.health_limit_secs);
     let _lock = state::lock(&session.global.state_dir, session.config.stack())?;
-    let Some(clients) = session.clients(WhenStopped::Leave).await? else {
-        return Err(
-            Failure::new("rolling back", "the local cloud does not run").hint("`imagecrud-deploy up` starts it")
-        );
-    };
+    let clients = session.running_clients("rolling back").await?;
     let (cloud, _state) = session.connect(clients).await?;
     let (versions, group) = versions::look(&cloud).await?;
     let Some(group) = group else {

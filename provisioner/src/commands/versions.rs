@@ -6,7 +6,7 @@ use serde_json::json;
 use crate::cli::VersionsOptions;
 use crate::cloud::Cloud;
 use crate::cloud::retry::CloudError;
-use crate::commands::{Session, WhenStopped};
+use crate::commands::Session;
 use crate::error::{Exit, Failure};
 use crate::report::table;
 use crate::resources::auto_scaling_group::{self, version_of};
@@ -15,10 +15,7 @@ use crate::resources::web_version::{self, WebVersion};
 
 /// Runs it.
 pub async fn run(session: Session, options: VersionsOptions) -> Result<Exit, Failure> {
-    let Some(clients) = session.clients(WhenStopped::Leave).await? else {
-        return Err(Failure::new("listing the versions", "the local cloud does not run")
-            .hint("`imagecrud-deploy up` starts it"));
-    };
+    let clients = session.running_clients("listing the versions").await?;
     let (cloud, _state) = session.connect(clients).await?;
     let (versions, group) = look(&cloud).await?;
     if options.json {
