@@ -323,10 +323,8 @@ pub async fn wait_until_ready(
         match resource.poll(walk.cloud, known).await {
             Ok(Some(observed)) if observed.phase == Phase::Ready => return Ok(observed),
             Ok(Some(observed)) if observed.phase == Phase::Failed => {
-                let mut what = format!("{} failed: {}", observed.id, observed.detail);
-                if !what.contains('\n') {
-                    what = explained(walk.cloud, resource, what).await; // else it brings its own last words
-                }
+                let what = format!("{} failed: {}", observed.id, observed.detail);
+                let what = explained(walk.cloud, resource, what).await;
                 return Err(Failure::new(&doing, what).left(left(resource, observed.id)).hint(patience.hint));
             }
             Ok(Some(observed)) => last = observed.detail,
@@ -358,7 +356,11 @@ fn left(resource: &dyn Resource, id: String) -> Left {
     if resource.is_awaited() { Left::Nothing } else { Left::Something(id) }
 }
 
+/// What has more than one line brings its own last words.
 async fn explained(cloud: &Cloud, resource: &dyn Resource, what: String) -> String {
+    if what.contains('\n') {
+        return what;
+    }
     match resource.explain(cloud).await {
         Some(more) => format!("{what}\n{more}"),
         None => what,

@@ -88,7 +88,7 @@ fn known<T>(result: Result<T, CloudError>) -> Result<bool, CloudError> {
         Err(error) if says_nothing(&error) => Err(error),
         Err(error) => match error.class() {
             Class::Unsupported => Ok(false),
-            Class::Denied | Class::RefusedForNow => Err(error),
+            Class::Denied => Err(error),
             // A front that knows no such action may answer with a bare HTTP status.
             _ => Ok(!error.code().starts_with("HTTP ")),
         },
