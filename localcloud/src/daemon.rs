@@ -138,7 +138,8 @@ impl LocalCloud {
             imds::router(Arc::clone(&store), paths.clone(), parts.behaviour),
             &stop,
         )?;
-        let admin = status::router(cx, parts.troubles).merge(instrument::router(parts.faults));
+        let admin = status::router(cx, parts.troubles)
+            .merge(instrument::router(parts.faults, &paths.socket(object_storage::counted::SOCKET)));
         serve(&mut tasks, &paths.socket("admin"), admin, &stop)?;
         Ok(Self { store, paths, stop, tasks })
     }

@@ -1,25 +1,32 @@
 //! Faults on purpose: calls that are throttled, fail, are carried out and not answered, or whose effect is not seen for a
 //! while. For whoever tests a client against the troubles of real clouds. Every call is counted, so that a test can let
-//! exactly the n-th fail. Without a plan nothing happens but the counting.
+//! exactly the n-th fail. Without a plan nothing happens but the counting. The daemon and the process of S3 have one
+//! each: S3's does as the daemon's says in a file, and counts for itself.
 
 /// What was created and is not to be seen yet.
 mod hidden;
+/// The same of buckets and objects.
+mod hidden_objects;
 /// The plan: a TOML file, or a text in its form.
 pub mod plan;
+/// Its files.
+mod plan_file;
 
 use std::{
     collections::VecDeque,
-    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, Instant},
 };
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
+pub use self::hidden_objects::CREATING;
 use self::{
     hidden::Hidden,
+    hidden_objects::HiddenObject,
     plan::{Effect, Plan, PlanError, Rule},
+    plan_file::{Told, Watched},
 };
 use crate::{api::error::ApiError, model::time::Timestamp, wire::value::Node};
 
@@ -27,7 +34,7 @@ use crate::{api::error::ApiError, model::time::Timestamp, wire::value::Node};
 const REMEMBERED: usize = 10_000;
 
 /// A call that reached an action, as the admin socket tells it.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Call {
     /// Counted from 1.
     pub number: u64,
@@ -36,14 +43,15 @@ pub struct Call {
     pub service: String,
     pub action: String,
     /// The effects of the faults that struck it.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub faults: Vec<Effect>,
-    /// `OK` or the error's code; none while it is under way. What a client was not told is here all the same.
+    /// `OK` or the error's code; none while it is under way, and for a call of S3 whose client left before its end. What a
+    /// client was not told is here all the same.
     pub outcome: Option<String>,
 }
 
 /// The calls so far.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Calls {
     /// All that were ever counted.
     pub total: u64,
@@ -79,7 +87,10 @@ struct State {
     total: u64,
     calls: VecDeque<Call>,
     hidden: Vec<Hidden>,
+    hidden_objects: Vec<HiddenObject>,
     file: Option<Watched>,
+    /// Where S3 is told what is in force.
+    told_at: Option<PathBuf>,
     trouble: Option<String>,
 }
 
@@ -90,37 +101,62 @@ struct Standing {
     since: Option<Instant>,
 }
 
-/// A file whose changes are followed.
-struct Watched {
-    path: PathBuf,
-    seen: Option<(SystemTime, u64, u64)>,
-}
-
 impl Faults {
     /// Follows a file: what stands in it is in force, also after it was changed.
     ///
     /// # Errors
     /// When it cannot be read or is no plan.
     pub fn follow(path: &Path) -> Result<Self, PlanError> {
+        let watched = Watched::of(path);
         let text = std::fs::read_to_string(path).map_err(|error| PlanError::unreadable(path, &error))?;
         let faults = Self::default();
         faults.set(&text).map_err(|error| error.at(path))?;
-        faults.lock().file = Some(Watched { path: path.to_owned(), seen: stamp(path) });
+        faults.lock().file = Some(watched);
         Ok(faults)
+    }
+
+    /// Does as a daemon says in a file (see `tell`), also before it is there.
+    #[must_use]
+    pub fn heed(path: &Path) -> Self {
+        let faults = Self::default();
+        faults.lock().file = Some(Watched::told(path));
+        faults
+    }
+
+    /// Tells S3, in this file, what is in force: from now on, and before a change is answered.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn tell(&self, path: &Path) -> Result<(), PlanError> {
+        let mut state = self.lock();
+        let told = match &state.file {
+            Some(file) => Told::Followed(&file.path),
+            None if state.text.is_empty() => Told::Nothing,
+            None => Told::Text(&state.text),
+        };
+        // What a former daemon has said is over, and its counts.
+        Told::Nothing.write(path).and_then(|()| told.write(path)).map_err(|error| PlanError::untold(path, &error))?;
+        state.told_at = Some(path.to_owned());
+        Ok(())
     }
 
     /// Puts a plan in force, in place of the former one. The rules' counts begin anew; that of the calls goes on, and what
     /// is hidden stays so for its time.
     ///
     /// # Errors
-    /// When the text is no plan; the former one stays.
+    /// When the text is no plan, or S3 cannot be told; the former one stays.
     pub fn set(&self, text: &str) -> Result<(), PlanError> {
         let plan = Plan::parse(text)?;
         let mut state = self.lock();
+        state.tell(&Told::Text(text))?;
+        Self::put_in_force(&mut state, plan, text);
+        Ok(())
+    }
+
+    fn put_in_force(state: &mut State, plan: Plan, text: &str) {
         text.clone_into(&mut state.text);
         state.rules = plan.faults.into_iter().map(|rule| Standing { rule, matched: 0, since: None }).collect();
         state.trouble = None;
-        Ok(())
     }
 
     /// The text of the plan in force.
@@ -130,12 +166,14 @@ impl Faults {
     }
 
     /// No faults any more, and nothing is hidden.
-    pub fn clear(&self) {
+    ///
+    /// # Errors
+    /// When S3 cannot be told; all is as before then.
+    pub fn clear(&self) -> Result<(), PlanError> {
         let mut state = self.lock();
-        state.rules.clear();
-        state.text.clear();
-        state.hidden.clear();
-        state.trouble = None;
+        state.tell(&Told::Nothing)?;
+        state.clear();
+        Ok(())
     }
 
     /// The calls after that of the number given.
@@ -250,24 +288,46 @@ impl Faults {
 
     /// Reads the file that is followed, if it has changed.
     fn read_again(&self) {
-        let text = {
-            let mut state = self.lock();
-            let Some(file) = &mut state.file else { return };
-            let now = stamp(&file.path);
-            if now == file.seen {
-                return;
+        let mut state = self.lock();
+        let Some(file) = &mut state.file else { return };
+        if !file.has_changed() {
+            return;
+        }
+        if file.is_told && file.is_gone() {
+            state.clear();
+            return;
+        }
+        let path = file.path.clone();
+        let read = std::fs::read_to_string(&path).map_err(|error| PlanError::unreadable(&path, &error));
+        let planned = read.and_then(|text| Plan::parse(&text).map(|plan| (plan, text)));
+        match planned.and_then(|planned| state.tell(&Told::Followed(&path)).map(|()| planned)) {
+            Ok((plan, text)) => Self::put_in_force(&mut state, plan, &text),
+            Err(error) => {
+                tracing::warn!("the faults are as before: {error}");
+                state.trouble = Some(format!("the faults are as before their file was changed: {error}"));
             }
-            file.seen = now;
-            std::fs::read_to_string(&file.path).map_err(|error| PlanError::unreadable(&file.path, &error))
-        };
-        if let Err(error) = text.and_then(|text| self.set(&text)) {
-            tracing::warn!("the faults are as before: {error}");
-            self.lock().trouble = Some(format!("the faults are as before their file was changed: {error}"));
         }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn clear(&mut self) {
+        self.rules.clear();
+        self.text.clear();
+        self.hidden.clear();
+        self.hidden_objects.clear();
+        self.trouble = None;
+    }
+
+    fn tell(&self, told: &Told<'_>) -> Result<(), PlanError> {
+        match &self.told_at {
+            Some(path) => told.write(path).map_err(|error| PlanError::untold(path, &error)),
+            None => Ok(()),
+        }
     }
 }
 
@@ -282,12 +342,6 @@ impl Standing {
         let in_time = self.rule.for_seconds.is_none_or(|seconds| since.elapsed().as_secs_f64() < seconds);
         in_time && self.rule.selects(self.matched)
     }
-}
-
-/// By what a changed file is known.
-fn stamp(path: &Path) -> Option<(SystemTime, u64, u64)> {
-    let metadata = std::fs::metadata(path).ok()?;
-    Some((metadata.modified().ok()?, metadata.len(), metadata.ino()))
 }
 
 /// <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html#api-error-codes-table-server>

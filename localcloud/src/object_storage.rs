@@ -5,14 +5,20 @@
 
 /// Who may what: policies of whoever signs, and of buckets.
 mod access;
+/// A request from its connection to its answer.
+mod answer;
 /// Policies of buckets.
 mod bucket_policies;
 /// Bodies that are as their checksums say.
 mod checksum;
 /// What the daemon itself puts into buckets.
 pub mod client;
+/// Counted calls, as the daemon asks for them.
+pub mod counted;
 /// Who signs: access keys from a file that the daemon writes.
 mod credentials;
+/// What becomes of a request that faults strike.
+mod fate;
 /// Which object is kept where.
 mod index;
 /// Pages of keys.
@@ -31,8 +37,8 @@ mod version2;
 mod versions;
 
 use std::{
-    convert::Infallible,
     io,
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -54,17 +60,20 @@ use tokio::{
     net::{UnixListener, UnixStream},
     signal::unix::{SignalKind, signal},
 };
+use tokio_util::sync::CancellationToken;
 
 pub use self::credentials::{S3Credential, S3Credentials};
-use self::{credentials::Keys, request_body::RequestBody, versions::Versions};
+use self::{answer::Answerer, credentials::Keys, versions::Versions};
 use crate::{
     behaviour::Behaviour,
+    faults::Faults,
     host::{
         self, HostError,
         command::Command,
         process::{self, PidFile},
     },
     paths::Paths,
+    wire::listener,
 };
 
 /// What it carries out, in the order of the alphabet.
@@ -122,6 +131,12 @@ pub struct Arguments {
     /// Have only what that cloud has
     #[arg(long, value_enum, default_value_t)]
     pub behave_like: Behaviour,
+    /// File in which the daemon says which faults are in force
+    #[arg(long)]
+    pub faults: Option<PathBuf>,
+    /// Unix socket on which the counted calls are told
+    #[arg(long)]
+    pub admin_socket: Option<PathBuf>,
 }
 
 /// Serves S3 until it is asked to end (SIGTERM).
@@ -130,7 +145,8 @@ pub struct Arguments {
 /// When the directory or the socket cannot be had.
 pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
     std::fs::create_dir_all(&arguments.root).with_context(|| format!("creating {}", arguments.root.display()))?;
-    let versions = Versions::open(&arguments.root)
+    let faults = arguments.faults.as_deref().map(Faults::heed).unwrap_or_default();
+    let versions = Versions::open(&arguments.root, faults.clone())
         .await
         .map_err(|error| anyhow::anyhow!("opening {}: {error}", arguments.root.display()))?;
     let keys = Arc::new(Keys::new(arguments.credentials.clone()));
@@ -138,14 +154,16 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
     builder.set_auth(credentials::Auth(Arc::clone(&keys)));
     builder.set_access(access::Access { keys: Arc::clone(&keys), versions, behaviour: arguments.behave_like });
     builder.set_host(Host);
-    let service = builder.build();
+    let answerer = Answerer { service: builder.build(), keys, faults: faults.clone() };
 
-    let _ = std::fs::remove_file(&arguments.socket);
-    if let Some(parent) = arguments.socket.parent() {
-        std::fs::create_dir_all(parent).with_context(|| format!("creating {}", parent.display()))?;
+    let stop = CancellationToken::new();
+    let _stopping = stop.clone().drop_guard();
+    if let Some(socket) = &arguments.admin_socket {
+        let listener = bind(socket)?;
+        std::fs::set_permissions(socket, std::fs::Permissions::from_mode(0o600))?;
+        tokio::spawn(listener::serve(listener, counted::router(faults), stop));
     }
-    let listener = UnixListener::bind(&arguments.socket)
-        .with_context(|| format!("listening on {}", arguments.socket.display()))?;
+    let listener = bind(&arguments.socket)?;
     let mut terminate = signal(SignalKind::terminate()).context("waiting for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("waiting for SIGINT")?;
     let server = auto::Builder::new(TokioExecutor::new());
@@ -163,27 +181,10 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
         };
-        let (service, keys) = (service.clone(), Arc::clone(&keys));
-        let answer = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
-            let (service, keys) = (service.clone(), Arc::clone(&keys));
-            async move {
-                let client_waits = request.headers().contains_key(http::header::EXPECT);
-                let request = request.map(RequestBody::new);
-                let body = request.body().clone();
-                let response = match service.call(prefix::without_prefix(request, &keys)).await {
-                    Ok(response) => response,
-                    Err(error) => {
-                        tracing::error!("answering a request: {error:?}");
-                        let mut response = s3s::HttpResponse::new(s3s::Body::empty());
-                        *response.status_mut() = http::StatusCode::INTERNAL_SERVER_ERROR;
-                        response
-                    }
-                };
-                if response.status().as_u16() >= 400 {
-                    body.drain(client_waits).await;
-                }
-                Ok::<_, Infallible>(response)
-            }
+        let answerer = answerer.clone();
+        let answer = service_fn(move |request| {
+            let answerer = answerer.clone();
+            async move { answerer.answer(request).await }
         });
         let connection = connections.watch(server.serve_connection(TokioIo::new(stream), answer).into_owned());
         tokio::spawn(async move {
@@ -195,6 +196,15 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
     drop(listener);
     let _ = tokio::time::timeout(FINISH_LIMIT, connections.shutdown()).await;
     Ok(())
+}
+
+/// A socket file of a killed predecessor is replaced.
+fn bind(socket: &Path) -> anyhow::Result<UnixListener> {
+    let _ = std::fs::remove_file(socket);
+    if let Some(parent) = socket.parent() {
+        std::fs::create_dir_all(parent).with_context(|| format!("creating {}", parent.display()))?;
+    }
+    UnixListener::bind(socket).with_context(|| format!("listening on {}", socket.display()))
 }
 
 fn bucket_of_host(host: &str) -> Option<String> {
@@ -235,6 +245,10 @@ pub async fn ensure_running(paths: &Paths, own_exe: &Path, behaviour: Behaviour)
         .arg(paths.s3_root())
         .arg("--credentials")
         .arg(paths.s3_credentials())
+        .arg("--faults")
+        .arg(paths.s3_faults())
+        .arg("--admin-socket")
+        .arg(paths.socket(counted::SOCKET))
         .arg(BEHAVE_LIKE)
         .arg(behaviour.name());
     // `s3s` logs each refused request as an error.
@@ -275,6 +289,7 @@ pub async fn stop(paths: &Paths) -> host::Result<()> {
     let process = pid_file.process();
     pid_file.stop(STOP_LIMIT).await;
     let _ = std::fs::remove_file(paths.socket("s3"));
+    let _ = std::fs::remove_file(paths.socket(counted::SOCKET));
     match process.filter(|process| process.is_alive()) {
         Some(process) => {
             Err(HostError::new("stopping the object storage", format!("process {} does not end", process.pid)))

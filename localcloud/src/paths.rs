@@ -74,6 +74,12 @@ impl Paths {
         self.root.join("s3-credentials.json")
     }
 
+    /// The plan of faults in force, for the S3 process: not there when there is none.
+    #[must_use]
+    pub fn s3_faults(&self) -> PathBuf {
+        self.root.join("s3-faults.toml")
+    }
+
     /// The S3 process's buckets.
     #[must_use]
     pub fn s3_root(&self) -> PathBuf {

@@ -1,5 +1,7 @@
 //! Protocols: how a request becomes an operation's input and an output becomes a response. Knows no service.
 
+/// One request to a server of ours.
+pub mod asking;
 /// RPC-v2-CBOR bodies to and from nodes.
 pub mod cbor;
 /// Bodies that a client has compressed.

@@ -76,6 +76,7 @@ pub async fn foreground(config: &Config, instrument: &Instrument) -> Result<Exit
     let Some(image) = image::find(config)? else {
         bail!("no VM image is built in {}\n\nhint: `localcloud image build`", config.cache_dir.display())
     };
+    faults.tell(&paths.s3_faults())?;
     object_storage::ensure_running(&paths, &std::env::current_exe()?, instrument.behave_like)
         .await
         .context("starting S3")?;

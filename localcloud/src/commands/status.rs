@@ -1,25 +1,17 @@
 //! `localcloud status`: what runs, and what is in trouble.
 
 use anyhow::{Context as _, Result};
-use http_body_util::{BodyExt as _, Empty};
-use hyper::body::Bytes;
-use hyper_util::rt::TokioIo;
-use tokio::net::UnixStream;
 
 use super::Exit;
-use crate::{config::Config, daemon::status::Status, paths::Paths};
+use crate::{config::Config, daemon::status::Status, paths::Paths, wire::asking};
 
 /// Asks the daemon.
 ///
 /// # Errors
 /// When none answers.
 pub async fn ask(paths: &Paths) -> Result<Status> {
-    let stream = UnixStream::connect(paths.socket("admin")).await.context("no daemon answers")?;
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
-    let driving = tokio::spawn(connection);
-    let request = hyper::Request::get("/status").header("host", "localcloud").body(Empty::<Bytes>::new())?;
-    let answer = sender.send_request(request).await?.into_body().collect().await?.to_bytes();
-    driving.abort();
+    let request = hyper::Request::get("/status").header("host", "localcloud").body(Vec::new())?;
+    let answer = asking::ask(&paths.socket("admin"), request).await.context("no daemon answers")?.into_body();
     serde_json::from_slice(&answer).with_context(|| String::from_utf8_lossy(&answer).into_owned())
 }
 

@@ -177,8 +177,28 @@ const KINDS: &[Kind] = &[
 pub(super) struct Hidden {
     kind: &'static Kind,
     name: String,
+    remaining: Remaining,
+}
+
+/// For how long yet: until a time, or for so many looks.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Remaining {
     until: Option<Instant>,
-    looks_left: Option<u64>,
+    looks: Option<u64>,
+}
+
+impl Remaining {
+    pub(super) fn new(span: Span) -> Self {
+        Self { until: span.duration.map(|duration| Instant::now() + duration), looks: span.looks }
+    }
+
+    pub(super) fn lasts(&self) -> bool {
+        self.until.is_none_or(|end| Instant::now() < end) && self.looks != Some(0)
+    }
+
+    pub(super) fn note_look(&mut self) {
+        self.looks = self.looks.map(|left| left.saturating_sub(1));
+    }
 }
 
 /// What this call has created, as hidden.
@@ -190,32 +210,19 @@ pub(super) fn created(service: &str, action: &str, input: &Node, output: &Node, 
             Some(path) => at(output, path, &mut names),
             None => at(input, kind.asked, &mut names),
         }
-        created.extend(names.into_iter().map(|name| Hidden {
-            kind,
-            name,
-            until: span.duration.map(|duration| Instant::now() + duration),
-            looks_left: span.looks,
-        }));
+        created.extend(names.into_iter().map(|name| Hidden { kind, name, remaining: Remaining::new(span) }));
     }
     created
 }
 
 /// Lets go of what may be seen by now.
 pub(super) fn forget_shown(hidden: &mut Vec<Hidden>) {
-    hidden.retain(Hidden::is_hidden);
+    hidden.retain(|hidden| hidden.remaining.lasts());
 }
 
 impl Hidden {
-    fn is_hidden(&self) -> bool {
-        self.until.is_none_or(|end| Instant::now() < end) && self.looks_left != Some(0)
-    }
-
     pub(super) fn is_same(&self, other: &Self) -> bool {
         std::ptr::eq(self.kind, other.kind) && self.name == other.name
-    }
-
-    fn note_look(&mut self) {
-        self.looks_left = self.looks_left.map(|left| left.saturating_sub(1));
     }
 
     /// The refusal of a call that names it.
@@ -225,15 +232,15 @@ impl Hidden {
         if service != kind.service || spared || !names(input, kind.parameters, &self.name) {
             return None;
         }
-        self.note_look();
+        self.remaining.note_look();
         Some(ApiError::new(kind.code, kind.words.replace("{}", &self.name)).status(kind.status))
     }
 
     /// Takes it out of an answer that describes.
     pub(super) fn leave_out(&mut self, service: &str, action: &str, output: &mut Node) {
-        let hides = self.is_hidden() && service == self.kind.service && is_description(action);
+        let hides = self.remaining.lasts() && service == self.kind.service && is_description(action);
         if hides && take_out(output, self.kind.item, &self.name) {
-            self.note_look();
+            self.remaining.note_look();
         }
     }
 }

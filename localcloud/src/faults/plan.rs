@@ -2,7 +2,8 @@
 //!
 //! ```toml
 //! [[fault]]
-//! action = "ec2.RunInstances"  # or RunInstances, ec2.*, Describe*, *; groups' launches are autoscaling.RunInstances
+//! action = "ec2.RunInstances"  # or RunInstances, ec2.*, Describe*, *; S3 is s3; groups' launches are
+//!                              # autoscaling.RunInstances
 //! effect = "drop-after"
 //! nth = 2                      # which of the calls that fit; all of them without it
 //! ```
@@ -11,7 +12,8 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{api, behaviour::matches};
+use super::hidden_objects;
+use crate::{api, behaviour::matches, object_storage};
 
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -74,20 +76,36 @@ pub enum Effect {
     ExpiredToken,
 }
 
-/// Why a text is no plan.
+/// Why a plan is not in force.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct PlanError(String);
+pub enum PlanError {
+    /// The text is no plan.
+    #[error("{0}")]
+    Wrong(String),
+    /// S3 could not be told of it.
+    #[error("{0}")]
+    Untold(String),
+}
 
 impl PlanError {
     pub(super) fn unreadable(path: &Path, error: &std::io::Error) -> Self {
-        Self(format!("the plan of faults {} cannot be read: {error}", path.display()))
+        Self::Wrong(format!("the plan of faults {} cannot be read: {error}", path.display()))
+    }
+
+    pub(super) fn untold(path: &Path, error: &std::io::Error) -> Self {
+        Self::Untold(format!("S3 cannot be told of the faults in {}: {error}", path.display()))
     }
 
     pub(super) fn at(self, path: &Path) -> Self {
-        Self(format!("{}: {}", path.display(), self.0))
+        match self {
+            Self::Wrong(why) => Self::Wrong(format!("{}: {why}", path.display())),
+            untold @ Self::Untold(_) => untold,
+        }
     }
 }
+
+/// By which a plan names S3.
+pub const S3: &str = "s3";
 
 /// Groups launch by no call of anybody's.
 const GROUP_LAUNCH: (&str, &str) = ("autoscaling", "RunInstances");
@@ -96,16 +114,18 @@ impl Plan {
     /// # Errors
     /// Where it is no TOML, a key is unknown, or a rule could never strike.
     pub fn parse(text: &str) -> Result<Self, PlanError> {
-        let plan: Self = toml::from_str(text).map_err(|error| PlanError(error.to_string().trim_end().to_owned()))?;
+        let plan: Self =
+            toml::from_str(text).map_err(|error| PlanError::Wrong(error.to_string().trim_end().to_owned()))?;
         let services = api::services();
         let names: Vec<(&str, &str)> = services
             .iter()
             .flat_map(|service| service.actions().map(|action| (service.signing_name, action)))
             .chain([GROUP_LAUNCH])
+            .chain(object_storage::OPERATIONS.iter().map(|operation| (S3, *operation)))
             .collect();
         for (index, rule) in plan.faults.iter().enumerate() {
             rule.check(&names).map_err(|why| {
-                PlanError(format!("fault {} ({} of {}): {why}", index + 1, rule.effect.name(), rule.action))
+                PlanError::Wrong(format!("fault {} ({} of {}): {why}", index + 1, rule.effect.name(), rule.action))
             })?;
         }
         Ok(plan)
@@ -113,6 +133,18 @@ impl Plan {
 }
 
 impl Effect {
+    /// Whether there is such a thing with this action. S3 sells no machines, and nothing there depends on anything but a
+    /// bucket's end on its being empty.
+    fn is_of(self, service: &str, action: &str) -> bool {
+        service != S3
+            || match self {
+                Self::InsufficientCapacity => false,
+                Self::DependencyViolation => action == "DeleteBucket",
+                Self::Hide => hidden_objects::CREATING.contains(&action),
+                _ => true,
+            }
+    }
+
     fn name(self) -> String {
         serde_json::to_string(&self).unwrap_or_default().trim_matches('"').to_owned()
     }
@@ -121,6 +153,10 @@ impl Effect {
 impl Rule {
     #[must_use]
     pub fn is_of(&self, service: &str, action: &str) -> bool {
+        self.names(service, action) && self.effect.is_of(service, action)
+    }
+
+    fn names(&self, service: &str, action: &str) -> bool {
         match self.action.split_once('.') {
             Some((wanted, rest)) => matches(wanted, service) && matches(rest, action),
             None => matches(&self.action, action),
@@ -138,8 +174,12 @@ impl Rule {
     }
 
     fn check(&self, names: &[(&str, &str)]) -> Result<(), String> {
-        if !names.iter().any(|(service, action)| self.is_of(service, action)) {
+        let named: Vec<_> = names.iter().filter(|(service, action)| self.names(service, action)).collect();
+        if named.is_empty() {
             return Err("no action has this name\n\nhint: `localcloud actions` lists them; write ec2.RunInstances, RunInstances, ec2.* or Describe*".to_owned());
+        }
+        if !named.iter().any(|(service, action)| self.effect.is_of(service, action)) {
+            return Err("this operation of S3 knows nothing of the kind\n\nhint: in S3 hide is for what creates buckets and objects, dependency-violation for DeleteBucket, insufficient-capacity for nothing".to_owned());
         }
         for (key, value) in [("nth", self.nth), ("every", self.every), ("first", self.first), ("from", self.from)] {
             if value == Some(0) {

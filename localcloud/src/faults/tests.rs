@@ -105,6 +105,57 @@ fn a_file_that_changes_is_in_force_at_the_next_call_and_a_wrong_one_is_not() {
     assert_eq!(faults.trouble(), None);
 }
 
+#[test]
+fn s3s_faults_are_those_that_the_daemon_tells_and_counts_are_its_own() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (told, file) = (dir.path().join("run/told.toml"), dir.path().join("faults.toml"));
+    let s3 = Faults::heed(&told);
+    let lists = |count: usize| failures(&s3, &vec![("s3", "ListBuckets"); count]);
+    assert_eq!(lists(1), [0; 0], "no daemon has said anything");
+
+    let daemon = Faults::default();
+    daemon.tell(&told).expect("told");
+    daemon.set("[[fault]]\naction = 'List*'\neffect = 'throttle'\nnth = 2").expect("a plan");
+    assert_eq!(failures(&daemon, &[("iam", "ListRoles")]), [0; 0]);
+    assert_eq!(lists(2), [3], "each counts for itself");
+    daemon.set("[[fault]]\naction = 'List*'\neffect = 'throttle'\nnth = 2").expect("the same plan");
+    assert_eq!(lists(2), [5], "put in force again, it counts anew");
+    daemon.clear().expect("cleared");
+    assert!(!told.exists());
+    assert_eq!(lists(2), [0; 0]);
+
+    std::fs::write(&file, "[[fault]]\naction = 's3.*'\neffect = 'throttle'\nnth = 2").expect("written");
+    let daemon = Faults::follow(&file).expect("a plan");
+    daemon.tell(&told).expect("told");
+    assert_eq!(lists(2), [9]);
+    std::fs::write(&file, "[[fault]]\naction = 's3.*'\neffect = 'throttle'\nfrom = 2").expect("written");
+    assert_eq!(lists(2), [11], "S3 sees the change before the daemon");
+    assert_eq!(failures(&daemon, &[("iam", "ListRoles")]), [0; 0], "which sees it now");
+    assert_eq!(lists(1), [12], "and S3 goes on counting");
+    std::fs::write(&file, "[[fault]]").expect("written");
+    assert_eq!(lists(1), [13], "what is no plan changes nothing");
+    assert_eq!(failures(&daemon, &[("iam", "ListRoles")]), [0; 0]);
+    assert!(daemon.trouble().is_some());
+    daemon.set("").expect("a plan");
+    assert_eq!(lists(1), [0; 0], "another plan, at the socket");
+    std::fs::write(&file, "[[fault]]\naction = 's3.*'\neffect = 'throttle'").expect("written");
+    let _ = daemon.meet("iam", "ListRoles", "r");
+    assert_eq!(lists(1), [15], "the file has changed, and the daemon has read it");
+}
+
+#[test]
+fn an_object_is_hidden_for_so_many_looks_by_its_name_and_in_lists() {
+    let faults = faults("[[fault]]\naction = 's3.*'\neffect = 'hide'\ncalls = 2");
+    let verdict = faults.meet("s3", "PutObject", "r");
+    faults.hide_object("b", Some("x/1"), &verdict);
+    assert!(faults.shows_object("b", None) && faults.shows_object("b", Some("x/2")), "others are seen");
+    assert!(faults.hidden_keys("b", "y").is_empty() && faults.hidden_keys("c", "").is_empty(), "no look for it");
+    assert!(!faults.shows_object("b", Some("x/1")));
+    assert_eq!(faults.hidden_keys("b", "x/").len(), 1);
+    assert!(faults.shows_object("b", Some("x/1")) && faults.hidden_keys("b", "").is_empty());
+    assert_eq!(faults.meet("s3", "GetObject", "r").hide, [], "it creates nothing");
+}
+
 fn input(name: &str, value: &str) -> Node {
     query::to_node([(name.to_owned(), value.to_owned())]).expect("a tree")
 }
@@ -161,6 +212,6 @@ fn a_group_that_is_hidden_is_only_left_out_where_it_is_described() {
     let mut answer = map("AutoScalingGroups", Node::List(vec![map("AutoScalingGroupName", text("web"))]));
     faults.veil("autoscaling", "DescribeAutoScalingGroups", &asked, &mut answer, &Verdict::default());
     assert_eq!(answer, map("AutoScalingGroups", Node::List(Vec::new())));
-    faults.clear();
+    faults.clear().expect("cleared");
     assert_eq!(faults.check_sight("autoscaling", "SetDesiredCapacity", &named), Ok(()));
 }

@@ -13,7 +13,8 @@ use s3s::{
 use super::{
     bucket_policies::BucketPolicy,
     credentials::{Key, Keys},
-    versions::Versions,
+    fate::{Fate, expired_token},
+    versions::{Versions, no_such_bucket, no_such_key},
 };
 use crate::{
     behaviour::Behaviour,
@@ -154,9 +155,7 @@ impl Access {
             ));
         }
         sigv4::check_session(token.as_deref(), &key.credential.secret(), now).map_err(|error| match error {
-            AuthError::TokenExpired => {
-                S3Error::with_message(S3ErrorCode::ExpiredToken, "The provided token has expired.")
-            }
+            AuthError::TokenExpired => expired_token(),
             _ => S3Error::with_message(
                 S3ErrorCode::InvalidToken,
                 "The provided token is malformed or otherwise invalid.",
@@ -206,8 +205,14 @@ impl S3Access for Access {
             S3Path::Bucket { bucket } => (Some(bucket.to_string()), None),
             S3Path::Object { bucket, key } => (Some(bucket.to_string()), Some(key.to_string())),
         };
-        let judge = self.judge(context, bucket.as_deref(), key);
         let operation = context.s3_op().name().to_owned();
+        let fate = context.extensions_mut().get::<Fate>().cloned().ok_or_else(denied)?;
+        let is_there = |bucket: &str, key: Option<&str>| match key {
+            Some(key) => self.versions.has_object(bucket, key),
+            None => self.versions.has_bucket(bucket),
+        };
+        fate.meet(&operation, bucket.as_deref(), object.as_deref(), is_there).await?;
+        let judge = self.judge(context, bucket.as_deref(), key);
         context.extensions_mut().insert(judge.clone());
         let action = ACTIONS.iter().find(|(known, _)| *known == operation).map_or(operation.as_str(), |(_, name)| name);
         let versioned = parameter(context, "versionId").is_some();
@@ -218,6 +223,12 @@ impl S3Access for Access {
         // What does not exist is said not to exist, to everybody: names of buckets are nobody's secret.
         if bucket.as_ref().is_some_and(|bucket| !self.versions.has_bucket(bucket)) && operation != "CreateBucket" {
             return Ok(());
+        }
+        if let Some(bucket) = &bucket
+            && operation != "CreateBucket"
+            && !self.versions.shows(bucket, None)
+        {
+            return Err(no_such_bucket());
         }
         match (&bucket, &object) {
             // Each of its keys is asked for by itself.
@@ -239,6 +250,16 @@ impl S3Access for Access {
         if let Some(source) = header(context.headers(), "x-amz-copy-source") {
             let (bucket, key) = source_of(source).ok_or_else(denied)?;
             self.judge(context, Some(&bucket), judge.0.key.clone()).may_object("s3:GetObject", &bucket, &key)?;
+            if !self.versions.shows(&bucket, Some(&key)) {
+                return Err(no_such_key());
+            }
+        }
+        if let (Some(bucket), Some(key)) = (&bucket, &object)
+            && matches!(operation.as_str(), "GetObject" | "HeadObject")
+            && !self.versions.shows(bucket, Some(key))
+        {
+            // As where there is no such object.
+            return judge.may_bucket("s3:ListBucket", bucket).and(Err(no_such_key()));
         }
         if self.behaviour.has_bucket_acls() { Ok(()) } else { refuse_acls(context) }
     }

@@ -4,13 +4,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 use http::{Request, header};
-use http_body_util::{BodyExt as _, Full};
-use hyper::{body::Bytes, client::conn::http1};
-use hyper_util::rt::TokioIo;
-use tokio::net::UnixStream;
 
 use super::DOMAIN;
-use crate::wire::sigv4::{canonical::encode_path, signer};
+use crate::wire::{
+    asking,
+    sigv4::{canonical::encode_path, signer},
+};
 
 pub struct Client {
     socket: PathBuf,
@@ -39,17 +38,9 @@ impl Client {
         let mut request = Request::put(&path).header(header::HOST, DOMAIN).body(())?;
         let key = signer::Key { access_key: &self.access_key, secret_key: &self.secret_key };
         signer::sign(&mut request, &body, &key, (&self.region, "s3"), jiff::Timestamp::now())?;
-        let stream = UnixStream::connect(&self.socket)
-            .await
-            .with_context(|| format!("reaching S3 at {}", self.socket.display()))?;
-        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-        let connection = tokio::spawn(connection);
-        let response = sender.send_request(request.map(|()| Full::new(Bytes::from(body)))).await?;
-        let status = response.status();
-        let answer = response.into_body().collect().await?.to_bytes();
-        connection.abort();
-        if !status.is_success() {
-            bail!("S3 answered {status}: {}", String::from_utf8_lossy(&answer));
+        let answer = asking::ask(&self.socket, request.map(|()| body)).await.context("asking S3")?;
+        if !answer.status().is_success() {
+            bail!("S3 answered {}: {}", answer.status(), String::from_utf8_lossy(answer.body()));
         }
         Ok(())
     }

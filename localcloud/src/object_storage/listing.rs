@@ -1,6 +1,9 @@
 //! Pages of keys: prefix, delimiter, marker, in the order of the keys' bytes. Pure.
 
-use std::{collections::BTreeMap, ops::Bound};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Bound,
+};
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
@@ -16,6 +19,8 @@ pub(super) struct Query<'a> {
     /// The page begins behind this key or common prefix.
     pub(super) after: Option<&'a str>,
     pub(super) limit: usize,
+    /// As if they were not there.
+    pub(super) hidden: Option<&'a BTreeSet<String>>,
 }
 
 /// One page. Keys and common prefixes together are at most `limit`.
@@ -36,6 +41,10 @@ pub(super) fn page<'a, T>(all: &'a BTreeMap<String, T>, query: Query<'_>) -> Pag
     };
     while let Some((key, value)) = all.range::<String, _>((from.clone(), Bound::Unbounded)).next() {
         let Some(rest) = key.strip_prefix(query.prefix) else { break };
+        if query.hidden.is_some_and(|hidden| hidden.contains(key)) {
+            from = Bound::Excluded(key.clone());
+            continue;
+        }
         let delimiter = query.delimiter.filter(|delimiter| !delimiter.is_empty());
         let group = delimiter.and_then(|delimiter| {
             rest.find(delimiter).map(|at| format!("{}{}", query.prefix, &rest[..at + delimiter.len()]))
@@ -101,7 +110,7 @@ mod tests {
         let mut pages = Vec::new();
         let mut after: Option<String> = None;
         loop {
-            let page = page(all, Query { prefix, delimiter, after: after.as_deref(), limit });
+            let page = page(all, Query { prefix, delimiter, after: after.as_deref(), limit, hidden: None });
             pages.push(page.objects.iter().map(|(key, ())| (*key).to_owned()).chain(page.common_prefixes).collect());
             after = page.next;
             if after.is_none() {
@@ -124,7 +133,8 @@ mod tests {
         let all = keys(&["p/1", "p/2", "q", "r/1", "r/2/3"]);
         assert_eq!(walk(&all, "", Some("/"), 1), [vec!["p/"], vec!["q"], vec!["r/"]]);
         assert_eq!(walk(&all, "r/", Some("/"), 10), [vec!["r/1", "r/2/"]]);
-        let inside = page(&all, Query { prefix: "", delimiter: Some("/"), after: Some("p/1"), limit: 10 });
+        let inside =
+            page(&all, Query { prefix: "", delimiter: Some("/"), after: Some("p/1"), limit: 10, hidden: None });
         assert_eq!(inside.common_prefixes, ["r/"], "a marker within a group leaves the group behind");
     }
 
@@ -132,6 +142,15 @@ mod tests {
     fn a_page_of_nothing_is_not_followed_by_another() {
         let all = keys(&["a"]);
         assert_eq!(page(&all, Query { limit: 0, ..Query::default() }).next, None);
+    }
+
+    #[test]
+    fn what_is_hidden_takes_no_room_on_a_page_and_makes_no_group() {
+        let all = keys(&["a", "b", "c/1", "d"]);
+        let hidden = BTreeSet::from(["b".to_owned(), "c/1".to_owned()]);
+        let page = page(&all, Query { delimiter: Some("/"), limit: 2, hidden: Some(&hidden), ..Query::default() });
+        let names: Vec<&str> = page.objects.iter().map(|(key, ())| *key).collect();
+        assert_eq!((names, page.common_prefixes.len(), page.next), (vec!["a", "d"], 0, None));
     }
 
     #[test]

@@ -21,26 +21,22 @@ pub(super) struct RequestBody(Arc<Mutex<State>>);
 
 struct State {
     body: Incoming,
-    begun: bool,
     ended: bool,
 }
 
 impl RequestBody {
     pub(super) fn new(body: Incoming) -> Self {
         let ended = body.is_end_stream();
-        Self(Arc::new(Mutex::new(State { body, begun: false, ended })))
+        Self(Arc::new(Mutex::new(State { body, ended })))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Reads what is left. A client that waits to be told to begin (`Expect: 100-continue`) and was not has nothing
-    /// under way.
-    pub(super) async fn drain(mut self, client_waits: bool) {
-        if client_waits && !self.state().begun {
-            return;
-        }
+    /// Reads what is left. A client that waits to be told to begin (`Expect: 100-continue`) is told so here: were it
+    /// answered without, its next request would be taken for the body by whoever stands between.
+    pub(super) async fn drain(mut self) {
         let drained = async {
             let mut bytes = 0;
             while let Some(Ok(frame)) = self.frame().await {
@@ -63,7 +59,6 @@ impl Body for RequestBody {
         if state.ended {
             return Poll::Ready(None);
         }
-        state.begun = true;
         let polled = Pin::new(&mut state.body).poll_frame(context);
         state.ended = matches!(polled, Poll::Ready(None | Some(Err(_))));
         polled

@@ -26,6 +26,7 @@ use super::{
     index::{self, Index, Object, Sequence, request},
     listing, multipart,
 };
+use crate::faults::Faults;
 
 /// Tells objects from versions. Cheap to clone.
 #[derive(Clone)]
@@ -37,33 +38,45 @@ struct Inner {
     index: Mutex<Index>,
     policies: BucketPolicies,
     sequence: Sequence,
+    /// What is hidden is not listed.
+    faults: Faults,
 }
 
 fn error(code: S3ErrorCode, message: &'static str) -> S3Error {
     S3Error::with_message(code, message)
 }
 
-fn no_such_bucket() -> S3Error {
+pub(super) fn no_such_bucket() -> S3Error {
     error(S3ErrorCode::NoSuchBucket, "The specified bucket does not exist.")
 }
 
-fn no_such_key() -> S3Error {
+pub(super) fn no_such_key() -> S3Error {
     error(S3ErrorCode::NoSuchKey, "The specified key does not exist.")
 }
 
 impl Versions {
     /// Opens the directory, and clears what a killed process left half-done.
-    pub(super) async fn open(root: &Path) -> S3Result<Self> {
+    pub(super) async fn open(root: &Path, faults: Faults) -> S3Result<Self> {
         let files = FileSystem::new(root)
             .map_err(|cause| S3Error::internal_error(std::io::Error::other(format!("{cause:?}"))))?;
         let sequence = Sequence::default();
         let index = index::load(root, &files, &sequence).await?;
         let policies = BucketPolicies::open(root, |bucket| index.buckets.contains_key(bucket));
-        Ok(Self(Arc::new(Inner { root: root.to_owned(), files, index: Mutex::new(index), policies, sequence })))
+        let (root, index) = (root.to_owned(), Mutex::new(index));
+        Ok(Self(Arc::new(Inner { root, files, index, policies, sequence, faults })))
     }
 
     pub(super) fn has_bucket(&self, bucket: &str) -> bool {
         self.index().buckets.contains_key(bucket)
+    }
+
+    pub(super) fn has_object(&self, bucket: &str, key: &str) -> bool {
+        self.find(bucket, key).is_ok()
+    }
+
+    /// Whether it is to be seen already by one who looks for it.
+    pub(super) fn shows(&self, bucket: &str, key: Option<&str>) -> bool {
+        self.0.faults.shows_object(bucket, key)
     }
 
     pub(super) fn policies(&self) -> &BucketPolicies {
@@ -90,8 +103,11 @@ impl Versions {
         let index = self.index();
         let objects = index.buckets.get(&input.bucket).ok_or_else(no_such_bucket)?;
         let max_keys = input.max_keys.unwrap_or(1000).clamp(0, 1000);
+        let prefix = input.prefix.as_deref().unwrap_or_default();
+        let hidden = self.0.faults.hidden_keys(&input.bucket, prefix);
         let query = listing::Query {
-            prefix: input.prefix.as_deref().unwrap_or_default(),
+            prefix,
+            hidden: Some(&hidden),
             delimiter: input.delimiter.as_deref(),
             after,
             limit: usize::try_from(max_keys).unwrap_or(0),
@@ -227,7 +243,10 @@ impl S3 for Versions {
         let prefix = req.input.prefix.clone().unwrap_or_default();
         let mut response = self.0.files.list_buckets(req).await?;
         if let Some(buckets) = &mut response.output.buckets {
-            buckets.retain(|bucket| bucket.name.as_ref().is_some_and(|name| name.starts_with(&prefix)));
+            let hidden = self.0.faults.hidden_buckets(&prefix);
+            buckets.retain(|bucket| {
+                bucket.name.as_ref().is_some_and(|name| name.starts_with(&prefix) && !hidden.contains(name))
+            });
             buckets.sort_by(|left, right| left.name.cmp(&right.name));
         }
         response.output.owner = Some(Owner { id: Some("localcloud".to_owned()), ..Owner::default() });

@@ -21,9 +21,10 @@ const FINISH_LIMIT: Duration = Duration::from_secs(10);
 #[derive(Debug, Clone, Copy)]
 pub struct Unanswered;
 
+/// The connection is closed instead of an answer.
 #[derive(Debug, thiserror::Error)]
 #[error("the answer is held back on purpose")]
-struct HeldBack;
+pub struct HeldBack;
 
 /// Serves until it is told to stop; requests under way are finished.
 pub async fn serve(listener: impl Listener, router: Router, stop: CancellationToken) {

@@ -88,7 +88,7 @@ async fn refusals_come_in_the_services_own_words_and_change_nothing() {
         assert_eq!((answer.code(), answer.status), other);
     }
     assert_eq!(volumes(&world), 0);
-    faults.clear();
+    faults.clear().unwrap();
     assert_eq!(cloud.answered("ec2", "CreateVolume", &create).await.status, 200);
 }
 

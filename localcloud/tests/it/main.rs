@@ -30,6 +30,7 @@ mod mortal;
 mod network;
 mod nspawn;
 mod object_access;
+mod object_faults;
 mod object_storage;
 mod programs;
 mod raw;

@@ -22,10 +22,10 @@ use localcloud::{
 use rustix::process::Signal;
 
 /// Under a directory that is the test's own in every run: what a killed predecessor left is ended first.
-struct World {
-    directory: PathBuf,
-    paths: Paths,
-    port: u16,
+pub(crate) struct World {
+    pub(crate) directory: PathBuf,
+    pub(crate) paths: Paths,
+    pub(crate) port: u16,
     proxy: Haproxy,
 }
 
@@ -44,7 +44,7 @@ fn credential(access_key: &str, secret_key: &str, token: Option<&str>, expires: 
 }
 
 impl World {
-    async fn new(test: &str) -> Self {
+    pub(crate) async fn new(test: &str) -> Self {
         let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("object-storage-{test}"));
         let paths = Paths::new(&directory);
         let port = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
@@ -81,7 +81,7 @@ impl World {
         self.start_like(Behaviour::Everything).await;
     }
 
-    async fn start_like(&self, behaviour: Behaviour) {
+    pub(crate) async fn start_like(&self, behaviour: Behaviour) {
         let program = Path::new(env!("CARGO_BIN_EXE_localcloud"));
         object_storage::ensure_running(&self.paths, program, behaviour).await.unwrap();
     }
@@ -123,7 +123,7 @@ impl World {
         names
     }
 
-    async fn end(self) {
+    pub(crate) async fn end(self) {
         self.proxy.stop().await.unwrap();
         object_storage::stop(&self.paths).await.unwrap();
         let _ = std::fs::remove_dir_all(self.paths.run_dir());
@@ -132,7 +132,7 @@ impl World {
 }
 
 /// Python with boto3 and awscli, as `make test` provides it below the target directory.
-fn python() -> Result<PathBuf, String> {
+pub(crate) fn python() -> Result<PathBuf, String> {
     let python = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("venv").join("bin/python");
     if python.exists() {
         Ok(python)

@@ -99,7 +99,7 @@ impl Hook for Played {
         if call.name == "s3.GetObject config/database.json" {
             self.boot_database().await;
         }
-        if fault == Some(Fault::Hidden) && call.service() != "s3" && !is_read(call.action()) {
+        if fault == Some(Fault::Hidden) && !is_read(call.action()) && !is_unhidden_of_s3(call) {
             let plan = format!(
                 "[[fault]]\naction = \"{}.{}\"\neffect = \"hide\"\nnth = 1\ncalls = {HIDDEN_LOOKS}\n",
                 call.service(),
@@ -155,6 +155,11 @@ impl Hook for Played {
             _ => {}
         }
     }
+}
+
+/// What makes no bucket and no object.
+fn is_unhidden_of_s3(call: &Call) -> bool {
+    call.service() == "s3" && !localcloud::faults::CREATING.contains(&call.action())
 }
 
 /// Answers 200 to everything.
@@ -247,7 +252,10 @@ impl FakeStack {
             root: paths.s3_root(),
             credentials: paths.s3_credentials(),
             behave_like: behaviour,
+            faults: Some(paths.s3_faults()),
+            admin_socket: None,
         };
+        faults.tell(&paths.s3_faults()).unwrap();
         tasks.spawn(async move { object_storage::run(storage).await.unwrap() });
         while UnixStream::connect(paths.socket("s3")).await.is_err() {
             tokio::task::yield_now().await;

@@ -73,7 +73,7 @@ fn a_token_that_runs_out_in_the_middle_is_said_and_how_to_go_on() {
         let stack = FakeStack::start(Behaviour::Everything).await;
         stack.faults.set("[[fault]]\naction = \"ec2.RunInstances\"\neffect = \"expired-token\"\n").unwrap();
         is_as_kept("expired-token", &stack, &stack.run(UP).await.unwrap_err());
-        stack.faults.clear();
+        stack.faults.clear().unwrap();
         heals(&stack).await;
     });
 }
