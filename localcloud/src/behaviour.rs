@@ -16,7 +16,7 @@ pub enum Behaviour {
     Eucalyptus44,
     /// As Eucalyptus 4.4.2, and without roles, instance profiles and tags at launch
     WithoutInstanceProfiles,
-    /// As an AWS account made today: launch templates, no ACLs
+    /// As an AWS account made today: launch templates, no ACLs, no public buckets, signature version 4 alone
     Aws,
 }
 
@@ -181,6 +181,20 @@ impl Behaviour {
     /// Whether buckets take ACLs: new ones of AWS do not, since April 2023.
     #[must_use]
     pub fn has_bucket_acls(self) -> bool {
+        self != Self::Aws
+    }
+
+    /// Whether buckets are closed to the public when they are made: those of AWS are, since April 2023
+    /// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/create-bucket-faq.html>).
+    #[must_use]
+    pub fn blocks_public_access(self) -> bool {
+        self == Self::Aws
+    }
+
+    /// Whether requests may be signed by version 2: nowhere in AWS's regions since 2014, nor for buckets since June 2020
+    /// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingAWSSDK.html#UsingAWSSDK-sig2-deprecation>).
+    #[must_use]
+    pub fn has_signature_version_2(self) -> bool {
         self != Self::Aws
     }
 

@@ -27,6 +27,8 @@ mod listing;
 mod multipart;
 /// Eucalyptus' paths `/services/objectstorage` and `/services/Walrus`.
 mod prefix;
+/// Blocks of public access.
+mod public_access;
 /// Bodies that are read to their end also when a request is refused.
 mod request_body;
 /// Chunked bodies with signatures, to such without.
@@ -87,10 +89,12 @@ pub const OPERATIONS: &[&str] = &[
     "DeleteBucketPolicy",
     "DeleteObject",
     "DeleteObjects",
+    "DeletePublicAccessBlock",
     "GetBucketLocation",
     "GetBucketPolicy",
     "GetBucketVersioning",
     "GetObject",
+    "GetPublicAccessBlock",
     "HeadBucket",
     "HeadObject",
     "ListBuckets",
@@ -100,6 +104,7 @@ pub const OPERATIONS: &[&str] = &[
     "ListParts",
     "PutBucketPolicy",
     "PutObject",
+    "PutPublicAccessBlock",
     "UploadPart",
     "UploadPartCopy",
 ];
@@ -145,16 +150,17 @@ pub struct Arguments {
 /// When the directory or the socket cannot be had.
 pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
     std::fs::create_dir_all(&arguments.root).with_context(|| format!("creating {}", arguments.root.display()))?;
+    let behaviour = arguments.behave_like;
     let faults = arguments.faults.as_deref().map(Faults::heed).unwrap_or_default();
-    let versions = Versions::open(&arguments.root, faults.clone())
+    let versions = Versions::open(&arguments.root, behaviour, faults.clone())
         .await
         .map_err(|error| anyhow::anyhow!("opening {}: {error}", arguments.root.display()))?;
     let keys = Arc::new(Keys::new(arguments.credentials.clone()));
     let mut builder = S3ServiceBuilder::new(versions.clone());
     builder.set_auth(credentials::Auth(Arc::clone(&keys)));
-    builder.set_access(access::Access { keys: Arc::clone(&keys), versions, behaviour: arguments.behave_like });
+    builder.set_access(access::Access { keys: Arc::clone(&keys), versions, behaviour });
     builder.set_host(Host);
-    let answerer = Answerer { service: builder.build(), keys, faults: faults.clone() };
+    let answerer = Answerer { service: builder.build(), keys, behaviour, faults: faults.clone() };
 
     let stop = CancellationToken::new();
     let _stopping = stop.clone().drop_guard();

@@ -14,6 +14,7 @@ use super::{
     bucket_policies::BucketPolicy,
     credentials::{Key, Keys},
     fate::{Fate, expired_token},
+    public_access::Setting,
     versions::{Versions, no_such_bucket, no_such_key},
 };
 use crate::{
@@ -31,10 +32,12 @@ const ACTIONS: &[(&str, &str)] = &[
     ("CompleteMultipartUpload", "PutObject"),
     ("CopyObject", "PutObject"),
     ("CreateMultipartUpload", "PutObject"),
+    ("DeletePublicAccessBlock", "PutBucketPublicAccessBlock"),
     ("GetBucketAccelerateConfiguration", "GetAccelerateConfiguration"),
     ("GetBucketCors", "GetBucketCORS"),
     ("GetBucketEncryption", "GetEncryptionConfiguration"),
     ("GetBucketLifecycleConfiguration", "GetLifecycleConfiguration"),
+    ("GetPublicAccessBlock", "GetBucketPublicAccessBlock"),
     ("HeadBucket", "ListBucket"),
     ("HeadObject", "GetObject"),
     ("ListBuckets", "ListAllMyBuckets"),
@@ -82,6 +85,8 @@ struct Facts {
     /// None when nobody has signed.
     key: Option<Arc<Key>>,
     bucket: Option<(String, Option<Arc<BucketPolicy>>)>,
+    /// Of a public policy, only what it says of the account's own counts.
+    is_restricted: bool,
     context: Context,
 }
 
@@ -110,6 +115,9 @@ impl Judge {
         let request = Request { action, resource, context: &self.0.context };
         let document = policy.map(|policy| &policy.document);
         let Some(key) = &self.0.key else {
+            if self.0.is_restricted {
+                return Err(denied());
+            }
             return allow_other(Asker::Anonymous, document, request).map_err(|_| denied());
         };
         let identity = &key.credential.identity;
@@ -192,7 +200,11 @@ impl Access {
             keys.set("s3:ResourceAccount", &key.credential.identity.account_id);
         }
         let bucket = bucket.map(|bucket| (bucket.to_owned(), self.versions.policies().find(bucket)));
-        Judge(Arc::new(Facts { key, bucket, context: keys }))
+        let is_restricted = bucket.as_ref().is_some_and(|(bucket, policy)| {
+            policy.as_ref().is_some_and(|policy| policy.document.is_public())
+                && self.versions.public_access().has(bucket, Setting::RestrictPublicBuckets)
+        });
+        Judge(Arc::new(Facts { key, bucket, is_restricted, context: keys }))
     }
 }
 

@@ -6,14 +6,15 @@ use http::HeaderValue;
 use hyper::{Request, body::Incoming};
 use s3s::{HttpResponse, service::S3Service};
 
-use super::{credentials::Keys, fate::Fate, prefix, request_body::RequestBody};
-use crate::{faults::Faults, model::id, wire::listener::HeldBack};
+use super::{credentials::Keys, fate::Fate, prefix, request_body::RequestBody, version2};
+use crate::{behaviour::Behaviour, faults::Faults, model::id, wire::listener::HeldBack};
 
 /// What answers. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct Answerer {
     pub(super) service: S3Service,
     pub(super) keys: Arc<Keys>,
+    pub(super) behaviour: Behaviour,
     pub(super) faults: Faults,
 }
 
@@ -26,15 +27,19 @@ impl Answerer {
         let mut request = request.map(RequestBody::new);
         let body = request.body().clone();
         request.extensions_mut().insert(fate.clone());
-        let mut response = match self.service.call(prefix::without_prefix(request, &self.keys)).await {
-            Ok(response) => response,
-            Err(error) => {
-                tracing::error!("answering a request: {error:?}");
-                let mut response = HttpResponse::new(s3s::Body::empty());
-                *response.status_mut() = http::StatusCode::INTERNAL_SERVER_ERROR;
-                response
-            }
+        let refused = !self.behaviour.has_signature_version_2() && version2::is_stated(&request);
+        let answered = if refused {
+            version2::refusal().to_http_response().map_err(|error| format!("{error:?}"))
+        } else {
+            let request = prefix::without_prefix(request, &self.keys);
+            self.service.call(request).await.map_err(|error| format!("{error:?}"))
         };
+        let mut response = answered.unwrap_or_else(|error| {
+            tracing::error!("answering a request: {error}");
+            let mut response = HttpResponse::new(s3s::Body::empty());
+            *response.status_mut() = http::StatusCode::INTERNAL_SERVER_ERROR;
+            response
+        });
         fate.end(&response)?;
         if response.status().as_u16() >= 400 {
             body.drain().await;

@@ -32,17 +32,11 @@ impl BucketPolicies {
     /// Reads all there are. That of a bucket which is no more is removed.
     pub(super) fn open(root: &Path, is_bucket: impl Fn(&str) -> bool) -> Self {
         let mut known = BTreeMap::new();
-        for name in names(root, false) {
-            let Some(bucket) = name.strip_prefix(PREFIX) else { continue };
-            let path = root.join(&name);
-            if !is_bucket(bucket) {
-                let _ = std::fs::remove_file(&path);
-                continue;
-            }
+        for (bucket, path) in kept_beside(root, PREFIX, is_bucket) {
             let text = std::fs::read_to_string(&path).unwrap_or_default();
             match Document::parse(&text, Kind::Bucket) {
                 Ok(document) => {
-                    known.insert(bucket.to_owned(), Arc::new(BucketPolicy { text, document }));
+                    known.insert(bucket, Arc::new(BucketPolicy { text, document }));
                 }
                 Err(error) => tracing::error!("reading the bucket policy {}: {error}", path.display()),
             }
@@ -62,7 +56,8 @@ impl BucketPolicies {
         self.lock().get(bucket).cloned()
     }
 
-    pub(super) fn put(&self, bucket: &str, text: String) -> S3Result<()> {
+    /// `may_be_public` is what stands in the way of a policy that lets everybody in.
+    pub(super) fn put(&self, bucket: &str, text: String, may_be_public: bool) -> S3Result<()> {
         let malformed = |message: String| S3Error::with_message(S3ErrorCode::MalformedPolicy, message);
         if text.len() > LONGEST_BYTES {
             return Err(malformed("Policies must be at most 20 KB".to_owned()));
@@ -74,6 +69,9 @@ impl BucketPolicies {
         };
         if !document.resources().all(is_ours) {
             return Err(malformed("Policy has invalid resource".to_owned()));
+        }
+        if document.is_public() && !may_be_public {
+            return Err(S3Error::with_message(S3ErrorCode::AccessDenied, "Access Denied"));
         }
         let mut known = self.lock();
         file::replace(&self.path(bucket), &text).map_err(S3Error::internal_error)?;
@@ -93,6 +91,21 @@ impl BucketPolicies {
     }
 }
 
+/// What is kept in files `PREFIXBUCKET` beside the buckets; what is of a bucket that is no more is removed.
+pub(super) fn kept_beside(root: &Path, prefix: &str, is_bucket: impl Fn(&str) -> bool) -> Vec<(String, PathBuf)> {
+    let mut kept = Vec::new();
+    for name in names(root, false) {
+        let Some(bucket) = name.strip_prefix(prefix) else { continue };
+        let path = root.join(&name);
+        if is_bucket(bucket) {
+            kept.push((bucket.to_owned(), path));
+        } else {
+            let _ = std::fs::remove_file(&path);
+        }
+    }
+    kept
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -107,10 +120,12 @@ mod tests {
             )
         };
         for resource in ["arn:aws:s3:::other/*", "arn:aws:s3:::b", "arn:aws:s3:::bucket2/x", "arn:aws:s3:::other*"] {
-            let refusal = policies.put("bucket", about(resource)).expect_err(resource);
+            let refusal = policies.put("bucket", about(resource), true).expect_err(resource);
             assert_eq!(*refusal.code(), S3ErrorCode::MalformedPolicy);
         }
-        policies.put("bucket", about("arn:aws:s3:::bucket/*")).expect("its own");
+        let public = policies.put("bucket", about("arn:aws:s3:::bucket/*"), false).expect_err("it is public");
+        assert_eq!(*public.code(), S3ErrorCode::AccessDenied);
+        policies.put("bucket", about("arn:aws:s3:::bucket/*"), true).expect("its own");
         let text = about("arn:aws:s3:::bucket/*");
         let again = BucketPolicies::open(directory.path(), |_| true);
         assert_eq!(again.find("bucket").expect("is there").text, text);

@@ -6,6 +6,8 @@
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use http::{HeaderMap, HeaderValue, header::AUTHORIZATION, request::Parts};
 
+use s3s::{S3Error, S3ErrorCode};
+
 use super::{bucket_of_host, credentials::Keys};
 use crate::wire::sigv4::{
     canonical::{decoded_pairs, encode},
@@ -74,6 +76,19 @@ impl Stated {
         let (access_key, signature) = text(headers, AUTHORIZATION.as_str())?.strip_prefix("AWS ")?.split_once(':')?;
         Some(Self { access_key: access_key.to_owned(), signature: signature.to_owned(), expires: None })
     }
+}
+
+/// Whether a request says that it is signed so, rightly or wrongly.
+pub(super) fn is_stated<T>(request: &http::Request<T>) -> bool {
+    Stated::read(request.headers(), &decoded_pairs(request.uri().query().unwrap_or_default())).is_some()
+}
+
+/// As AWS refuses it where it knows version 4 alone: in regions since 2014, and for buckets since June 2020
+/// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingAWSSDK.html#UsingAWSSDK-sig2-deprecation>,
+/// <https://github.com/stevearc/pypicloud/issues/39>).
+pub(super) fn refusal() -> S3Error {
+    let words = "The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256.";
+    S3Error::with_message(S3ErrorCode::InvalidRequest, words)
 }
 
 fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {

@@ -25,8 +25,9 @@ use super::{
     bucket_policies::BucketPolicies,
     index::{self, Index, Object, Sequence, request},
     listing, multipart,
+    public_access::{PublicAccessBlock, PublicAccessBlocks, Setting},
 };
-use crate::faults::Faults;
+use crate::{behaviour::Behaviour, faults::Faults};
 
 /// Tells objects from versions. Cheap to clone.
 #[derive(Clone)]
@@ -37,6 +38,9 @@ struct Inner {
     files: FileSystem,
     index: Mutex<Index>,
     policies: BucketPolicies,
+    public_access: PublicAccessBlocks,
+    /// Whether buckets are closed to the public when they are made.
+    is_closed_at_birth: bool,
     sequence: Sequence,
     /// What is hidden is not listed.
     faults: Faults,
@@ -56,14 +60,24 @@ pub(super) fn no_such_key() -> S3Error {
 
 impl Versions {
     /// Opens the directory, and clears what a killed process left half-done.
-    pub(super) async fn open(root: &Path, faults: Faults) -> S3Result<Self> {
+    pub(super) async fn open(root: &Path, behaviour: Behaviour, faults: Faults) -> S3Result<Self> {
         let files = FileSystem::new(root)
             .map_err(|cause| S3Error::internal_error(std::io::Error::other(format!("{cause:?}"))))?;
         let sequence = Sequence::default();
         let index = index::load(root, &files, &sequence).await?;
-        let policies = BucketPolicies::open(root, |bucket| index.buckets.contains_key(bucket));
-        let (root, index) = (root.to_owned(), Mutex::new(index));
-        Ok(Self(Arc::new(Inner { root, files, index, policies, sequence, faults })))
+        let is_bucket = |bucket: &str| index.buckets.contains_key(bucket);
+        let policies = BucketPolicies::open(root, is_bucket);
+        let public_access = PublicAccessBlocks::open(root, is_bucket);
+        Ok(Self(Arc::new(Inner {
+            root: root.to_owned(),
+            files,
+            index: Mutex::new(index),
+            policies,
+            public_access,
+            is_closed_at_birth: behaviour.blocks_public_access(),
+            sequence,
+            faults,
+        })))
     }
 
     pub(super) fn has_bucket(&self, bucket: &str) -> bool {
@@ -81,6 +95,10 @@ impl Versions {
 
     pub(super) fn policies(&self) -> &BucketPolicies {
         &self.0.policies
+    }
+
+    pub(super) fn public_access(&self) -> &PublicAccessBlocks {
+        &self.0.public_access
     }
 
     fn index(&self) -> MutexGuard<'_, Index> {
@@ -161,6 +179,9 @@ impl S3 for Versions {
             Err(cause) if *cause.code() != S3ErrorCode::BucketAlreadyExists => return Err(cause),
             _ => {}
         }
+        if self.0.is_closed_at_birth {
+            self.0.public_access.put(&bucket, PublicAccessBlock::all())?;
+        }
         self.index().buckets.entry(bucket.clone()).or_default();
         Ok(S3Response::new(CreateBucketOutput { location: Some(format!("/{bucket}")) }))
     }
@@ -185,6 +206,7 @@ impl S3 for Versions {
             multipart::remove(&self.0.root, &id);
         }
         self.0.policies.remove(&bucket)?;
+        self.0.public_access.remove(&bucket)?;
         self.0.files.delete_bucket(req).await?;
         Ok(S3Response::with_status(DeleteBucketOutput {}, http::StatusCode::NO_CONTENT))
     }
@@ -215,7 +237,8 @@ impl S3 for Versions {
         req: S3Request<PutBucketPolicyInput>,
     ) -> S3Result<S3Response<PutBucketPolicyOutput>> {
         self.check_bucket(&req.input.bucket)?;
-        self.0.policies.put(&req.input.bucket, req.input.policy)?;
+        let may_be_public = !self.0.public_access.has(&req.input.bucket, Setting::BlockPublicPolicy);
+        self.0.policies.put(&req.input.bucket, req.input.policy, may_be_public)?;
         Ok(S3Response::with_status(PutBucketPolicyOutput {}, http::StatusCode::NO_CONTENT))
     }
 
@@ -237,6 +260,38 @@ impl S3 for Versions {
         self.check_bucket(&req.input.bucket)?;
         self.0.policies.remove(&req.input.bucket)?;
         Ok(S3Response::with_status(DeleteBucketPolicyOutput {}, http::StatusCode::NO_CONTENT))
+    }
+
+    async fn put_public_access_block(
+        &self,
+        req: S3Request<PutPublicAccessBlockInput>,
+    ) -> S3Result<S3Response<PutPublicAccessBlockOutput>> {
+        self.check_bucket(&req.input.bucket)?;
+        self.0.public_access.put(&req.input.bucket, req.input.public_access_block_configuration.into())?;
+        Ok(S3Response::new(PutPublicAccessBlockOutput {}))
+    }
+
+    async fn get_public_access_block(
+        &self,
+        req: S3Request<GetPublicAccessBlockInput>,
+    ) -> S3Result<S3Response<GetPublicAccessBlockOutput>> {
+        self.check_bucket(&req.input.bucket)?;
+        let Some(block) = self.0.public_access.find(&req.input.bucket) else {
+            let code = S3ErrorCode::Custom("NoSuchPublicAccessBlockConfiguration".into());
+            let mut refusal = error(code, "The public access block configuration was not found");
+            refusal.set_status_code(http::StatusCode::NOT_FOUND);
+            return Err(refusal);
+        };
+        Ok(S3Response::new(GetPublicAccessBlockOutput { public_access_block_configuration: Some((&block).into()) }))
+    }
+
+    async fn delete_public_access_block(
+        &self,
+        req: S3Request<DeletePublicAccessBlockInput>,
+    ) -> S3Result<S3Response<DeletePublicAccessBlockOutput>> {
+        self.check_bucket(&req.input.bucket)?;
+        self.0.public_access.remove(&req.input.bucket)?;
+        Ok(S3Response::with_status(DeletePublicAccessBlockOutput {}, http::StatusCode::NO_CONTENT))
     }
 
     async fn list_buckets(&self, req: S3Request<ListBucketsInput>) -> S3Result<S3Response<ListBucketsOutput>> {

@@ -62,6 +62,24 @@ pub struct Condition {
     values: Vec<String>,
 }
 
+/// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/access-control-block-public-access.html#access-control-block-public-access-policy-status>
+const FIXED_KEYS: &[&str] = &[
+    "aws:PrincipalAccount",
+    "aws:PrincipalArn",
+    "aws:PrincipalOrgID",
+    "aws:PrincipalOrgPaths",
+    "aws:SourceAccount",
+    "aws:SourceArn",
+    "aws:SourceIp",
+    "aws:SourceOwner",
+    "aws:SourceVpc",
+    "aws:SourceVpce",
+    "aws:userid",
+    "s3:DataAccessPointAccount",
+    "s3:DataAccessPointArn",
+    "s3:x-amz-server-side-encryption-aws-kms-key-id",
+];
+
 /// What an operator's name means, without its prefix and `IfExists`.
 const TESTS: &[(&str, Test, bool)] = &[
     ("StringEquals", Test::Equals, false),
@@ -136,6 +154,22 @@ impl Condition {
             }
         }
         Ok(conditions)
+    }
+
+    /// Whether it holds for fixed values only of who asks, or from where: then a policy that means everyone is not public.
+    pub(super) fn is_fixed(&self) -> bool {
+        let Operator::Compare { test, negated: false, if_exists: false, quantifier: Quantifier::None } = self.operator
+        else {
+            return false;
+        };
+        let fixed = |value: &String| !value.contains(['*', '?', '$']);
+        let key = FIXED_KEYS.iter().any(|key| key.eq_ignore_ascii_case(&self.key));
+        match test {
+            // A range of everything is none.
+            Test::Address => key && self.values.iter().all(|value| !value.ends_with("/0")),
+            Test::Equals | Test::EqualsAnyCase | Test::Like | Test::Arn => key && self.values.iter().all(fixed),
+            _ => false,
+        }
     }
 
     /// Whether it is so for a request of this context.

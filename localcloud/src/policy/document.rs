@@ -113,6 +113,17 @@ impl Document {
         Ok(Self { statements, has_variables })
     }
 
+    /// Whether it lets in whoever comes: an Allow for everyone that no condition narrows to fixed values.
+    /// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/access-control-block-public-access.html#access-control-block-public-access-policy-status>
+    #[must_use]
+    pub fn is_public(&self) -> bool {
+        self.statements.iter().any(|statement| {
+            statement.effect == Effect::Allow
+                && statement.principals.as_ref().is_some_and(Principals::is_everyone)
+                && !statement.conditions.iter().any(Condition::is_fixed)
+        })
+    }
+
     /// The resources that it names, of whatever effect.
     pub fn resources(&self) -> impl Iterator<Item = &str> {
         self.statements

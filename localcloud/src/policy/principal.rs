@@ -73,6 +73,11 @@ impl Principals {
         Ok(principals)
     }
 
+    /// Whether there is nobody whom it could not mean.
+    pub(super) fn is_everyone(&self) -> bool {
+        self.everyone || self.negated
+    }
+
     pub(super) fn mean(&self, asker: Asker<'_>) -> Meant {
         let named = self.name(asker);
         match (self.negated, named) {

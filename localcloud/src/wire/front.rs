@@ -337,14 +337,18 @@ impl Front {
                 // One that is switched off is to the world as if it were not there.
                 .filter(|credential| !credential.inactive)
         };
+        let signed = sigv4::SignedRequest {
+            method: request.method.as_str(),
+            path: request.uri.path(),
+            query: request.query(),
+            headers: &request.headers,
+            body: &request.body,
+        };
+        if !self.behaviour.has_signature_version_2() && sigv4::is_version_2(&signed) {
+            return Err(refusal(service, &AuthError::Version2));
+        }
         let verified = sigv4::verify(
-            &sigv4::SignedRequest {
-                method: request.method.as_str(),
-                path: request.uri.path(),
-                query: request.query(),
-                headers: &request.headers,
-                body: &request.body,
-            },
+            &signed,
             &|access_key| {
                 lookup(access_key).map(|credential| sigv4::Secret {
                     secret_key: credential.secret_key,

@@ -54,6 +54,8 @@ pub struct Verified {
 pub enum AuthError {
     #[error("the request must carry an access key and a signature")]
     Missing,
+    #[error("signature version 2 is not taken here: sign by version 4")]
+    Version2,
     #[error("the signature is incomplete: {0}")]
     Incomplete(String),
     #[error("the access key {0} does not exist here")]
@@ -95,6 +97,12 @@ pub fn verify(
     signature.check(request, &hash, &secret.secret_key)?;
     check_session(signature.session_token.as_deref(), &secret, now_epoch_secs)?;
     Ok(Verified { access_key: signature.access_key, region: signature.region, service: signature.service })
+}
+
+/// Whether a request is signed by version 2, rightly or wrongly.
+#[must_use]
+pub fn is_version_2(request: &SignedRequest<'_>) -> bool {
+    matches!(Signature::parse(request.headers, request.query), Ok(None)) && version2::is_stated(request)
 }
 
 /// The service that a version 4 signature was made for, unverified: it helps to tell where a request belongs.

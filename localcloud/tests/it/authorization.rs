@@ -3,6 +3,7 @@
 use axum::http::Method;
 use http_body_util::BodyExt as _;
 use localcloud::{
+    behaviour::Behaviour,
     model::{identity::Credential, time::Timestamp},
     store::StoreError,
 };
@@ -55,7 +56,11 @@ impl Cloud {
     }
 
     pub(crate) async fn send(&self, request: axum::http::Request<axum::body::Body>) -> Reply {
-        let response = self.world.front().router().oneshot(request).await.unwrap();
+        self.send_like(Behaviour::Everything, request).await
+    }
+
+    async fn send_like(&self, behaviour: Behaviour, request: axum::http::Request<axum::body::Body>) -> Reply {
+        let response = self.world.front().like(behaviour).router().oneshot(request).await.unwrap();
         let status = response.status().as_u16();
         let body = response.into_body().collect().await.unwrap().to_bytes();
         let body = String::from_utf8_lossy(&body).into_owned();
@@ -473,6 +478,20 @@ fn version2(service: &str, signer: &Signer, at: jiff::Timestamp) -> axum::http::
         .header("host", "127.0.0.1:8773")
         .body(axum::body::Body::empty())
         .unwrap()
+}
+
+#[tokio::test]
+async fn version_2_is_taken_by_all_clouds_but_aws() {
+    let cloud = Cloud::new();
+    for (service, refusal) in [("ec2", (401, "AuthFailure")), ("iam", (403, "MissingAuthenticationToken"))] {
+        for behaviour in [Behaviour::Everything, Behaviour::Eucalyptus44, Behaviour::Aws] {
+            let reply = cloud.send_like(behaviour, version2(service, &cloud.root, jiff::Timestamp::now())).await;
+            let expected = if behaviour == Behaviour::Aws { refusal } else { (200, "") };
+            assert_eq!((reply.status, reply.code.as_str()), expected, "{service} {behaviour:?} {}", reply.body);
+        }
+    }
+    let body = form("DescribeVpcs", &[]);
+    cloud.send_like(Behaviour::Aws, signed(&plain("ec2", &body), &cloud.root)).await.ok();
 }
 
 #[tokio::test]

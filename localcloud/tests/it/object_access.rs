@@ -77,13 +77,17 @@ impl Reply {
 
 impl World {
     async fn new() -> Self {
+        Self::like(Behaviour::default()).await
+    }
+
+    async fn like(behaviour: Behaviour) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let paths = Paths::new(directory.path());
         std::fs::create_dir_all(paths.run_dir()).unwrap();
         let world = Self { paths, root: Signer::new("AKIAROOT", "root", None), directory, others: Vec::new() };
         world.publish();
         let program = Path::new(env!("CARGO_BIN_EXE_localcloud"));
-        object_storage::ensure_running(&world.paths, program, Behaviour::default()).await.unwrap();
+        object_storage::ensure_running(&world.paths, program, behaviour).await.unwrap();
         world
     }
 
@@ -338,6 +342,69 @@ async fn what_is_wrong_with_a_signature_is_said_in_s3s_words() {
     let old = old.header("authorization", format!("AWS AKIAROOT:{signature}")).body(Body::empty()).unwrap();
     let reply = world.send(old).await;
     assert_eq!((reply.status, reply.code()), (403, "RequestTimeTooSkewed"), "{}", reply.body);
+    world.end().await;
+}
+
+/// A request that the root signs by version 2.
+fn version2(path: &str) -> Request<Body> {
+    let date = jiff::Timestamp::now().strftime("%a, %d %b %Y %H:%M:%S GMT").to_string();
+    let signature = hmac_sha1_base64("root", &format!("GET\n\n\n{date}\n{path}"));
+    let request = Request::get(path).header("host", "127.0.0.1:8773").header("date", date);
+    request.header("authorization", format!("AWS AKIAROOT:{signature}")).body(Body::empty()).unwrap()
+}
+
+#[tokio::test]
+async fn a_cloud_like_aws_takes_no_version_2() {
+    for (behaviour, expected) in [(Behaviour::Everything, (200, "")), (Behaviour::Aws, (400, "InvalidRequest"))] {
+        let world = World::like(behaviour).await;
+        world.fill().await;
+        let reply = world.send(version2("/bucket/home/jo/a")).await;
+        assert_eq!((reply.status, reply.code()), expected, "{}", reply.body);
+        assert!(reply.status == 200 || reply.body.contains("Please use AWS4-HMAC-SHA256."), "{}", reply.body);
+        let old = "/bucket/home/jo/a?AWSAccessKeyId=AKIAROOT&Expires=4000000000&Signature=x";
+        let code = if behaviour == Behaviour::Aws { "InvalidRequest" } else { "SignatureDoesNotMatch" };
+        assert_eq!(world.anonymous(Method::GET, old).await.code(), code, "presigned");
+        world.end().await;
+    }
+}
+
+#[tokio::test]
+async fn a_new_bucket_like_aws_is_closed_to_the_public_until_its_block_is_taken_away() {
+    let world = World::like(Behaviour::Aws).await;
+    world.fill().await;
+    let root = world.root.clone();
+    let block = "/bucket?publicAccessBlock";
+    let told = world.call(&root, Method::GET, block, "").await.ok();
+    for setting in ["BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets"] {
+        assert!(told.body.contains(&format!("<{setting}>true</{setting}>")), "{}", told.body);
+    }
+    let statement = |condition: &str| {
+        format!(
+            r#"{{"Statement":{{"Effect":"Allow","Principal":"*","Action":"s3:GetObject","Resource":"arn:aws:s3:::bucket/*"{condition}}}}}"#
+        )
+    };
+    let public = statement("");
+    world.set_policy(&public).await.denied();
+    world.set_policy(&statement(r#","Condition":{"StringLike":{"aws:SourceArn":"*"}}"#)).await.denied();
+    world.set_policy(&statement(r#","Condition":{"IpAddress":{"aws:SourceIp":"127.0.0.0/8"}}"#)).await.ok();
+    world.call(&root, Method::DELETE, "/bucket?policy", "").await.ok();
+
+    world.call(&root, Method::DELETE, block, "").await.ok();
+    assert_eq!(world.call(&root, Method::GET, block, "").await.code(), "NoSuchPublicAccessBlockConfiguration");
+    world.set_policy(&public).await.ok();
+    world.anonymous(Method::GET, "/bucket/home/jo/a").await.ok();
+    // What is restricted later is closed to those whom only a public policy lets in; also after a restart.
+    let restrict = "<PublicAccessBlockConfiguration><RestrictPublicBuckets>true</RestrictPublicBuckets></PublicAccessBlockConfiguration>";
+    world.call(&root, Method::PUT, block, restrict).await.ok();
+    world.anonymous(Method::GET, "/bucket/home/jo/a").await.denied();
+    object_storage::stop(&world.paths).await.unwrap();
+    let program = Path::new(env!("CARGO_BIN_EXE_localcloud"));
+    object_storage::ensure_running(&world.paths, program, Behaviour::Everything).await.unwrap();
+    world.anonymous(Method::GET, "/bucket/home/jo/a").await.denied();
+    world.call(&root, Method::GET, "/bucket/home/jo/a", "").await.ok();
+    world.call(&root, Method::PUT, "/other", "").await.ok();
+    let none = world.call(&root, Method::GET, "/other?publicAccessBlock", "").await;
+    assert_eq!((none.status, none.code()), (404, "NoSuchPublicAccessBlockConfiguration"), "everywhere else");
     world.end().await;
 }
 

@@ -56,9 +56,13 @@ pub(super) fn refusal(service: &Service, error: &AuthError) -> ApiError {
     let (code, status, words) = match error {
         AuthError::Incomplete(words) => ("IncompleteSignature", 400, words.as_str()),
         AuthError::Missing if ec2 => ("AuthFailure", 401, "The request must contain an access key and a signature"),
-        AuthError::Missing => ("MissingAuthenticationToken", 403, "Request is missing Authentication Token"),
-        AuthError::UnknownAccessKey(_) | AuthError::InvalidToken | AuthError::Mismatch if ec2 => {
+        AuthError::UnknownAccessKey(_) | AuthError::InvalidToken | AuthError::Mismatch | AuthError::Version2 if ec2 => {
             ("AuthFailure", 401, NOT_VALIDATED)
+        }
+        // Where AWS knows version 4 alone, EC2 finds the credentials wrong, and the others find none
+        // (<https://github.com/worksap-ate/aws-sdk/issues/184>, <https://github.com/boto/boto/issues/2835>).
+        AuthError::Missing | AuthError::Version2 => {
+            ("MissingAuthenticationToken", 403, "Request is missing Authentication Token")
         }
         AuthError::UnknownAccessKey(_) | AuthError::InvalidToken => {
             ("InvalidClientTokenId", 403, "The security token included in the request is invalid.")

@@ -10,16 +10,27 @@ use super::{
     check_session, header, hmac, incomplete, same,
 };
 
-pub(super) fn verify(
-    request: &SignedRequest<'_>,
-    lookup: &dyn Fn(&str) -> Option<Secret>,
-    now_epoch_secs: i64,
-) -> Result<Verified> {
+/// Parameters of the query and of a form body.
+fn parameters_of(request: &SignedRequest<'_>) -> Vec<(String, String)> {
     let mut parameters = decoded_pairs(request.query);
     if header(request.headers, "content-type").is_some_and(|kind| kind.starts_with("application/x-www-form-urlencoded"))
     {
         parameters.extend(decoded_pairs(&String::from_utf8_lossy(request.body)));
     }
+    parameters
+}
+
+pub(super) fn is_stated(request: &SignedRequest<'_>) -> bool {
+    let parameters = parameters_of(request);
+    ["AWSAccessKeyId", "Signature"].iter().all(|name| parameters.iter().any(|(known, _)| known == name))
+}
+
+pub(super) fn verify(
+    request: &SignedRequest<'_>,
+    lookup: &dyn Fn(&str) -> Option<Secret>,
+    now_epoch_secs: i64,
+) -> Result<Verified> {
+    let parameters = parameters_of(request);
     let parameter = |name: &str| parameters.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
     let (Some(access_key), Some(signature)) = (parameter("AWSAccessKeyId"), parameter("Signature")) else {
         return Err(AuthError::Missing);
