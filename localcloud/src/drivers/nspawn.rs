@@ -49,8 +49,6 @@ const POWER_OFF: &str = "38";
 /// Runs instances as containers on this machine.
 pub struct NspawnDriver {
     paths: Paths,
-    /// Whether the host has so many inotify instances left.
-    inotify: fn(usize) -> host::Result<()>,
     /// One change at a time for each instance.
     locks: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
     /// The first process of each guest whose devices are known to be in place. A guest that has rebooted has another.
@@ -60,13 +58,7 @@ pub struct NspawnDriver {
 impl NspawnDriver {
     #[must_use]
     pub fn new(paths: Paths) -> Self {
-        Self { paths, inotify: inotify::ensure, locks: Mutex::default(), equipped: Mutex::default() }
-    }
-
-    /// With another judge of whether the host has so many inotify instances left.
-    #[must_use]
-    pub fn with_inotify(self, inotify: fn(usize) -> host::Result<()>) -> Self {
-        Self { inotify, ..self }
+        Self { paths, locks: Mutex::default(), equipped: Mutex::default() }
     }
 
     /// The guest's first process as the host numbers it: by it the guest's namespaces are entered.
@@ -121,7 +113,7 @@ impl InstanceDriver for NspawnDriver {
             return Ok(());
         }
         // A guest that gets none ends before it has begun, and says so on its console only.
-        (self.inotify)(inotify::OF_A_GUEST).map_err(&failed)?;
+        inotify::ensure(inotify::OF_A_GUEST).map_err(&failed)?;
         machine.release().await.map_err(&failed)?;
         // Which volumes are attached is for the caller to say at each launch: the devices may be others by now.
         let _ = fs::remove_dir_all(machine.attachments_directory());
