@@ -6,6 +6,7 @@ import hashlib
 import hmac
 import http.client
 import io
+import json
 import sys
 import time
 import urllib.parse
@@ -114,6 +115,52 @@ def buckets(name):
     assert "Uploads" not in s3.list_multipart_uploads(Bucket=other)
     s3.delete_bucket(Bucket=other)
 
+
+def what_a_bucket_is_told_it_tells(name):
+    s3, anonymous = client(), client(signature_version=botocore.UNSIGNED)
+    # There is one region, whatever was asked for.
+    assert s3.get_bucket_location(Bucket=name)["LocationConstraint"] is None
+    assert "Status" not in s3.get_bucket_versioning(Bucket=name), "versioning was never switched on"
+
+    s3.put_object(Bucket=name, Key="public/a", Body=b"a")
+    statement = {
+        "Effect": "Allow",
+        "Principal": "*",
+        "Action": "s3:GetObject",
+        "Resource": f"arn:aws:s3:::{name}/public/*",
+    }
+    policy = {"Version": "2012-10-17", "Statement": [statement]}
+    refused("NoSuchBucketPolicy", s3.get_bucket_policy, Bucket=name)
+    refused("MalformedPolicy", s3.put_bucket_policy, Bucket=name, Policy="{}")
+    s3.put_bucket_policy(Bucket=name, Policy=json.dumps(policy))
+    assert json.loads(s3.get_bucket_policy(Bucket=name)["Policy"]) == policy
+    assert anonymous.get_object(Bucket=name, Key="public/a")["Body"].read() == b"a"
+
+    none = "NoSuchPublicAccessBlockConfiguration"
+    refused(none, s3.get_public_access_block, Bucket=name)
+    asked = {"BlockPublicPolicy": True, "RestrictPublicBuckets": True}
+    s3.put_public_access_block(Bucket=name, PublicAccessBlockConfiguration=asked)
+    told = s3.get_public_access_block(Bucket=name)["PublicAccessBlockConfiguration"]
+    assert told == {"BlockPublicAcls": False, "IgnorePublicAcls": False, **asked}
+    refused("AccessDenied", anonymous.get_object, Bucket=name, Key="public/a")
+    refused("AccessDenied", s3.put_bucket_policy, Bucket=name, Policy=json.dumps(policy))
+    s3.delete_public_access_block(Bucket=name)
+    refused(none, s3.get_public_access_block, Bucket=name)
+    assert anonymous.get_object(Bucket=name, Key="public/a")["Body"].read() == b"a"
+
+    s3.delete_bucket_policy(Bucket=name)
+    s3.delete_bucket_policy(Bucket=name)
+    refused("NoSuchBucketPolicy", s3.get_bucket_policy, Bucket=name)
+    refused("AccessDenied", anonymous.get_object, Bucket=name, Key="public/a")
+    s3.delete_object(Bucket=name, Key="public/a")
+    for call in (
+        s3.get_bucket_location,
+        s3.get_bucket_versioning,
+        s3.get_bucket_policy,
+        s3.delete_bucket_policy,
+        s3.get_public_access_block,
+    ):
+        refused("NoSuchBucket", call, Bucket=name + "-none")
 
 def attributes_are_kept(name):
     s3 = client()
@@ -359,6 +406,7 @@ def main():
         every_way_to_the_endpoint,
         strangers_are_refused,
         buckets,
+        what_a_bucket_is_told_it_tells,
         attributes_are_kept,
         presigned_urls_open_without_further_credentials,
         any_key_is_a_key_of_its_own,
