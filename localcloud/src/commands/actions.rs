@@ -5,6 +5,9 @@ use std::fmt::Write as _;
 use super::Exit;
 use crate::{api, behaviour::Behaviour, object_storage};
 
+/// Those that lack actions.
+const OTHERS: [Behaviour; 3] = [Behaviour::Eucalyptus44, Behaviour::WithoutInstanceProfiles, Behaviour::Aws];
+
 /// Prints the page.
 #[expect(clippy::print_stdout, reason = "the page is the command's data")]
 pub fn run() -> Exit {
@@ -23,21 +26,19 @@ pub fn page() -> String {
     let mut page = format!(
         "# Actions\n\nWhat localcloud carries out: {total} actions. Everything else is refused by its name, unknown parameters too.\n\
          This page is written by `cargo run -p localcloud -- actions > docs/actions.md`.\n\n\
-         `localcloud serve --behave-like` takes away what another cloud lacks; some actions stay and lose parameters\n\
-         (`localcloud/src/behaviour.rs`).\n\n| service | actions |\n| --- | ---: |\n"
+         `localcloud serve --behave-like` takes away what another cloud lacks (`–`); some actions stay and lose parameters\n\
+         (`localcloud/src/behaviour.rs`). What Eucalyptus has is told by its own sources\n\
+         (`localcloud/src/behaviour/eucalyptus-4.4.txt`).\n\n| service | actions |\n| --- | ---: |\n"
     );
     for (service, actions) in &rows {
         let _ = writeln!(page, "| [{service}](#{service}) | {} |", actions.len());
     }
     for (service, actions) in &rows {
-        let _ = write!(page, "\n## {service}\n\n| action | lacking in |\n| --- | --- |\n");
+        let names = OTHERS.map(Behaviour::name).join(" | ");
+        let _ = write!(page, "\n## {service}\n\n| action | {names} |\n| --- | :---: | :---: | :---: |\n");
         for action in actions {
-            let lacking: Vec<&str> = [Behaviour::Eucalyptus44, Behaviour::Aws]
-                .into_iter()
-                .filter(|behaviour| !behaviour.has_action(service, action))
-                .map(Behaviour::name)
-                .collect();
-            let _ = writeln!(page, "| {action} | {} |", lacking.join(", "));
+            let has = OTHERS.map(|behaviour| if behaviour.has_action(service, action) { "" } else { "–" });
+            let _ = writeln!(page, "| {action} | {} |", has.join(" | "));
         }
     }
     page

@@ -19,6 +19,7 @@ use super::{
 };
 use crate::{
     behaviour::Behaviour,
+    faults::plan::S3,
     policy::{
         Connection, Context, Identity, Refusal, Request,
         evaluate::{allow, allow_other},
@@ -224,6 +225,10 @@ impl S3Access for Access {
             None => self.versions.has_bucket(bucket),
         };
         fate.meet(&operation, bucket.as_deref(), object.as_deref(), is_there).await?;
+        if !self.behaviour.has_action(S3, &operation) {
+            let words = format!("{operation} is not implemented");
+            return Err(S3Error::with_message(S3ErrorCode::NotImplemented, words));
+        }
         let judge = self.judge(context, bucket.as_deref(), key);
         context.extensions_mut().insert(judge.clone());
         let action = ACTIONS.iter().find(|(known, _)| *known == operation).map_or(operation.as_str(), |(_, name)| name);

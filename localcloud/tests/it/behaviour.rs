@@ -1,6 +1,6 @@
 //! A cloud that lacks what another one lacks, asked over HTTP.
 
-use localcloud::behaviour::Behaviour;
+use localcloud::behaviour::{Behaviour, eucalyptus::UNBOUND};
 
 use crate::{
     fake_world::FakeWorld,
@@ -22,7 +22,7 @@ async fn templates_and_launch_configurations_are_there_by_behaviour() {
         let cloud = served(&world, behaviour);
         let answer = cloud.answered("ec2", "DescribeLaunchTemplates", &[("MaxResults", "5")]).await;
         assert_eq!(answer.status == 200, templates, "{behaviour:?}: {answer:?}");
-        assert!(templates || answer.code() == "InvalidAction", "{answer:?}");
+        assert!(templates || answer.code() == UNBOUND, "{answer:?}");
         let answer = cloud.answered("autoscaling", "CreateLaunchConfiguration", &configuration).await;
         assert_eq!(answer.status == 200, configurations, "{behaviour:?}: {answer:?}");
         assert!(configurations || answer.code() == "UnsupportedOperation", "{answer:?}");
@@ -32,6 +32,39 @@ async fn templates_and_launch_configurations_are_there_by_behaviour() {
             assert_eq!(cloud.answered("autoscaling", "DeleteLaunchConfiguration", &name).await.status, 200);
         }
     }
+}
+
+/// `BaseQueryBinding.java` and `NioServerHandler.java` of Eucalyptus 4.4.2.
+#[tokio::test]
+async fn eucalyptus_refuses_what_it_does_not_bind_in_one_form_for_all_services() {
+    let world = FakeWorld::new();
+    let cloud = served(&world, Behaviour::Eucalyptus44);
+    for (service, action, binding) in [
+        ("ec2", "DescribeLaunchTemplates", "http://ec2.amazonaws.com/doc/2016-11-15/"),
+        ("ec2", "NoSuchAction", "http://ec2.amazonaws.com/doc/2016-11-15/"),
+        ("autoscaling", "PutLifecycleHook", "autoscaling_amazonaws_com_doc_2011_01_01"),
+        ("iam", "AttachRolePolicy", "iam_amazonaws_com_doc_2010_05_08"),
+    ] {
+        let answer = cloud.answered(service, action, &[]).await;
+        let words = format!("Failed to find corresponding class mapping for element: {action} in namespace: {binding}");
+        assert_eq!((answer.status, answer.code()), (400, UNBOUND), "{answer:?}");
+        assert_eq!(answer.element("Message"), Some(words.as_str()));
+        assert!(answer.body.contains("<Response><Errors><Error><Code>") && answer.element("RequestID").is_some());
+    }
+    let tagged = [("AvailabilityZone", world.site.zone.as_str()), ("Size", "1"), ("TagSpecification.1.Tag.1.Key", "a")];
+    let answer = cloud.answered("ec2", "CreateVolume", &tagged).await;
+    assert_eq!((answer.status, answer.code()), (400, UNBOUND), "{answer:?}");
+    assert!(answer.element("Message").unwrap().contains("TagSpecification.1.Tag.1.Key = a"), "{answer:?}");
+    // The other services do not look at what they do not know.
+    let configuration = [
+        ("LaunchConfigurationName", "lc"),
+        ("ImageId", world.image_id.as_str()),
+        ("InstanceType", "t3.micro"),
+        ("MetadataOptions.HttpTokens", "required"),
+    ];
+    assert_eq!(cloud.answered("autoscaling", "CreateLaunchConfiguration", &configuration).await.status, 200);
+    let made = cloud.answered("autoscaling", "DescribeLaunchConfigurations", &[]).await;
+    assert!(made.body.contains("<LaunchConfigurationName>lc<") && !made.body.contains("required"), "{made:?}");
 }
 
 #[tokio::test]
@@ -86,9 +119,11 @@ async fn probes_that_change_nothing_tell_the_clouds_apart() {
     for behaviour in [Behaviour::Everything, Behaviour::Eucalyptus44, Behaviour::Aws] {
         let cloud = served(&world, behaviour);
         let templates = cloud.answered("ec2", "DescribeLaunchTemplates", &[("MaxResults", "5")]).await;
-        assert_eq!(templates.code() == "InvalidAction", behaviour == Behaviour::Eucalyptus44, "{templates:?}");
+        let is_eucalyptus = behaviour == Behaviour::Eucalyptus44;
+        assert_eq!(templates.code() == UNBOUND, is_eucalyptus, "{templates:?}");
         let volume = cloud.answered("ec2", "CreateVolume", &tagged).await;
-        assert_eq!((volume.status, volume.code()), (400, "InvalidZone.NotFound"), "the tags are understood");
+        let expected = if is_eucalyptus { UNBOUND } else { "InvalidZone.NotFound" };
+        assert_eq!((volume.status, volume.code()), (400, expected), "whether tags are understood");
         assert_eq!(cloud.answered("iam", "ListInstanceProfiles", &[("MaxItems", "1")]).await.status, 200);
         // Eucalyptus has the call, and keeps draining off all the same.
         let name = [("LoadBalancerName", "no-such-name")];

@@ -197,7 +197,7 @@ def calls_are_counted_signed_or_presigned_or_by_nobody_and_not_those_of_a_wrong_
     answer = s3.put_object(Bucket="bucket", Key="counted", Body=b"x")
     url = s3.generate_presigned_url("get_object", Params={"Bucket": "bucket", "Key": "counted"})
     assert urllib.request.urlopen(url).read() == b"x"
-    for unsigned in [ENDPOINT + "/services/objectstorage/bucket/counted", url.replace("Signature=", "Signature=0")]:
+    for unsigned in [ENDPOINT + "/services/objectstorage/bucket/counted", url[:-1] + ("0" if url[-1] != "0" else "1")]:
         try:
             urllib.request.urlopen(unsigned)
             raise AssertionError(unsigned)

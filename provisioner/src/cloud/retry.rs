@@ -163,6 +163,11 @@ pub fn classify(error: &CloudError) -> Class {
     if DENIED.contains(&code) {
         return Class::Denied;
     }
+    // Eucalyptus 4.4 says so, in all its services, of an action or a parameter that it does not bind
+    // (BaseQueryBinding.java), with a status line for a code.
+    if message.starts_with("Failed to find corresponding class mapping") || message.starts_with("Failed to bind") {
+        return Class::Unsupported;
+    }
     // Auto Scaling says ValidationError for a group, template, profile or load balancer that it cannot see
     // (yet), and EC2 says InvalidParameterValue for an instance profile made seconds ago.
     // https://docs.aws.amazon.com/autoscaling/ec2/userguide/ts-as-launch-template.html
@@ -260,9 +265,18 @@ where
         match &error {
             SdkError::ServiceError(context) => {
                 let metadata = context.err().meta();
+                let body = context.raw().body().bytes().unwrap_or_default();
+                let body = String::from_utf8_lossy(body);
+                // Eucalyptus answers in EC2's form what it does not know, whoever is asked.
+                let element = |name: &str| {
+                    let (_, rest) = body.split_once(&format!("<{name}>"))?;
+                    rest.split_once('<').map(|(text, _)| text)
+                };
+                let code = metadata.code().or_else(|| element("Code"));
+                let message = metadata.message().or_else(|| element("Message"));
                 Self::Api {
-                    code: metadata.code().map_or_else(|| format!("HTTP {status}"), str::to_owned),
-                    message: metadata.message().unwrap_or("the cloud gave no reason").trim().to_owned(),
+                    code: code.map_or_else(|| format!("HTTP {status}"), str::to_owned),
+                    message: message.unwrap_or("the cloud gave no reason").trim().to_owned(),
                     status,
                 }
             }
@@ -344,6 +358,17 @@ mod tests {
             "Value (x) for parameter iamInstanceProfile.name is invalid. Invalid IAM Instance Profile name",
         );
         assert_eq!(error.class(), Class::Missing);
+    }
+
+    #[test]
+    fn eucalyptus_says_by_its_binding_what_it_lacks() {
+        for words in [
+            "Failed to find corresponding class mapping for element: DescribeLaunchTemplates in namespace: ec2",
+            "Failed to bind the following fields:\nTagSpecification.1.ResourceType = volume",
+        ] {
+            assert_eq!(api("400 Bad Request", words).class(), Class::Unsupported);
+        }
+        assert_eq!(api("400 Bad Request", "anything else").class(), Class::Stop);
     }
 
     #[test]

@@ -8,7 +8,12 @@ use axum::{
 
 use crate::{
     api::{error::ApiError, operation::Service},
-    wire::{cbor, json, value::Node, xml},
+    behaviour::eucalyptus,
+    wire::{
+        cbor, json,
+        value::Node,
+        xml::{self, Dialect},
+    },
 };
 
 #[derive(Clone, Copy)]
@@ -30,6 +35,9 @@ pub(super) fn encode(service: &Service, codec: Codec, action: &str, output: &Nod
 }
 
 pub(super) fn encode_error(service: &Service, codec: Codec, error: &ApiError, request_id: &str) -> Response {
+    if error.code == eucalyptus::UNBOUND {
+        return unbound(error, request_id);
+    }
     if matches!(codec, Codec::Query) {
         let body =
             xml::error(service.dialect, service.namespace, &error.code, &error.message, error.is_senders(), request_id);
@@ -48,6 +56,17 @@ pub(super) fn encode_error(service: &Service, codec: Codec, error: &ApiError, re
     if let Ok(value) = format!("{};{fault}", error.code).parse() {
         response.headers_mut().insert("x-amzn-query-error", value);
     }
+    response
+}
+
+/// As Eucalyptus answers what it does not bind: in one form for all services, as plain text, and for the last time on
+/// its connection.
+fn unbound(error: &ApiError, request_id: &str) -> Response {
+    // What it has in the place of an id.
+    let detail = &error.message;
+    let body = xml::error(Dialect::Ec2, "", &error.code, &error.message, error.is_senders(), detail);
+    let mut response = respond(error.status, "text/plain; charset=UTF-8", body, request_id);
+    response.headers_mut().insert(header::CONNECTION, header::HeaderValue::from_static("close"));
     response
 }
 
