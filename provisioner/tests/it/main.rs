@@ -25,6 +25,7 @@ mod releases;
 mod screens;
 mod side_by_side;
 mod stage;
+mod versions;
 mod vms;
 mod whole_way;
 mod whole_way_releases;
