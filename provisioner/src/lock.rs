@@ -75,7 +75,8 @@ pub async fn attempt(state_dir: &Path, stack: &str) -> Result<Attempt, Failure> 
             Failure::new(format!("creating {}", state_dir.display()), files::words(&error))
                 .hint("see --state-dir: it has to be a directory")
         })?;
-        let options = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).clone();
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false).mode(0o600);
         let opening = |error| Failure::new(format!("opening {}", path.display()), files::words(&error)).hint(hint);
         let mut file = options.open(&path).map_err(opening)?;
         match file.try_lock() {

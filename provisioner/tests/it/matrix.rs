@@ -39,6 +39,12 @@ impl On {
             Self::Moto => Box::new(MotoStack::start().await),
         }
     }
+
+    /// Whether a call is part of a question that moto answers by doing what cannot be: it makes a volume in a zone
+    /// that is not there, which is deleted at once. What an end in between leaves goes with the teardown only.
+    fn is_question(self, call: &Call) -> bool {
+        self == Self::Moto && (is_probe(call) || call.action() == "DeleteVolume" && call.nth == 1)
+    }
 }
 
 /// One cell of the matrix.
@@ -77,22 +83,29 @@ async fn done(stack: &Stage, command: &[&str]) -> Result<(), String> {
     }
 }
 
-async fn undisturbed(stack: &Stage) -> Undisturbed {
+async fn undisturbed(on: On, stack: &Stage) -> Undisturbed {
     let before = stack.listing().await;
     stack.proxy.expect(None);
     done(stack, UP).await.unwrap();
-    let (up, _) = stack.proxy.calls();
+    let (mut up, _) = stack.proxy.calls();
     let mut repeated = stack.proxy.repeated();
     let standing = stack.listing().await;
     stack.proxy.expect(None);
     done(stack, UP).await.unwrap();
-    let changing = |call: &&Call| !is_read(call.action()) && !is_probe(call);
+    let changing = |call: &&Call| !is_read(call.action()) && !is_probe(call) && !on.is_question(call);
     assert_eq!(stack.proxy.calls().0.iter().find(changing), None, "a second up changes nothing");
     stack.proxy.expect(None);
     done(stack, TEARDOWN).await.unwrap();
-    let (teardown, _) = stack.proxy.calls();
+    let (mut teardown, _) = stack.proxy.calls();
     repeated.extend(stack.proxy.repeated());
     same(&stack.listing().await, &before, "after teardown").unwrap();
+    for calls in [&mut up, &mut teardown] {
+        let all = calls.len();
+        calls.retain(|call| !on.is_question(call));
+        if calls.len() < all {
+            println!("{} calls are left out: questions that this cloud answers by deeds", all - calls.len());
+        }
+    }
     Undisturbed { before, standing, up, teardown, repeated }
 }
 
@@ -341,7 +354,7 @@ fn every_call_struck_by_every_fault_on_moto() {
 async fn whole_matrix(on: On) {
     let began = Instant::now();
     let stack = on.start().await;
-    let undisturbed = Arc::new(undisturbed(&stack).await);
+    let undisturbed = Arc::new(undisturbed(on, &stack).await);
     drop(stack);
     println!("undisturbed: {} calls of up, {} of teardown", undisturbed.up.len(), undisturbed.teardown.len());
     let mut todo = chains(&undisturbed);
