@@ -62,12 +62,12 @@ fn answer(mut stream: TcpStream, reply: &Reply) {
         Reply::Refusal(headers, code, message) => {
             let error = format!("<Code>{code}</Code><Message>{message}</Message>");
             let asked = String::from_utf8_lossy(&asked).into_owned();
-            let body = match () {
-                () if asked.contains("/ec2/aws4_request") => {
-                    format!("<Response><Errors><Error>{error}</Error></Errors></Response>")
-                }
-                () if asked.contains("/s3/aws4_request") => format!("<Error>{error}</Error>"),
-                () => format!("<ErrorResponse><Error>{error}</Error></ErrorResponse>"),
+            let body = if asked.contains("/ec2/aws4_request") {
+                format!("<Response><Errors><Error>{error}</Error></Errors></Response>")
+            } else if asked.contains("/s3/aws4_request") {
+                format!("<Error>{error}</Error>")
+            } else {
+                format!("<ErrorResponse><Error>{error}</Error></ErrorResponse>")
             };
             let Reply::Bytes(bytes) = page("403 Forbidden", headers, &body) else { return };
             stream.write_all(&bytes).ok();
