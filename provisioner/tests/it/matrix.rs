@@ -334,19 +334,19 @@ fn every_call_struck_by_every_fault_ends_as_without_it_and_leaves_nothing() {
 }
 
 #[test]
-#[ignore = "takes both cores for minutes: `make matrix`"]
+#[ignore = "takes long: `make matrix`"]
 fn every_call_struck_by_every_fault_as_on_eucalyptus() {
     matrix(On::Local(Behaviour::Eucalyptus44), "every_call_struck_by_every_fault_as_on_eucalyptus");
 }
 
 #[test]
-#[ignore = "takes both cores for minutes: `make matrix`"]
+#[ignore = "takes long: `make matrix`"]
 fn every_call_struck_by_every_fault_as_on_aws() {
     matrix(On::Local(Behaviour::Aws), "every_call_struck_by_every_fault_as_on_aws");
 }
 
 #[test]
-#[ignore = "takes one core for most of an hour: `make matrix`"]
+#[ignore = "takes long: `make matrix`"]
 fn every_call_struck_by_every_fault_on_moto() {
     matrix(On::Moto, "every_call_struck_by_every_fault_on_moto");
 }
