@@ -40,10 +40,13 @@ impl On {
         }
     }
 
-    /// Whether a call is part of a question that moto answers by doing what cannot be: it makes a volume in a zone
-    /// that is not there, which is deleted at once. What an end in between leaves goes with the teardown only.
+    /// Whether a call is part of a question that moto answers by doing what cannot be: it makes a volume in a zone, and a
+    /// group in a VPC, that is not there, and they are deleted at once. What an end in between leaves goes with the
+    /// teardown only.
     fn is_question(self, call: &Call) -> bool {
-        self == Self::Moto && (is_probe(call) || call.action() == "DeleteVolume" && call.nth == 1)
+        let undoes = ["DeleteVolume", "DeleteSecurityGroup"].contains(&call.action()) && call.nth == 1;
+        let looks = call.name.starts_with("ec2.DescribeSecurityGroups GroupId.1=");
+        self == Self::Moto && (is_probe(call) || undoes || looks)
     }
 }
 
