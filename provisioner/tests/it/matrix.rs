@@ -1,5 +1,5 @@
 //! Nothing lost, nothing left: every call of `up` and of `teardown`, struck by every fault, and then `up` and `teardown`
-//! again, with the state file and without it. All of it, on the local cloud as it is and as other clouds, and on moto.
+//! again, with the state file and without it. All of it, on the local cloud as it is and as other clouds.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
@@ -349,7 +349,7 @@ fn every_call_struck_by_every_fault_as_on_aws() {
 }
 
 #[test]
-#[ignore = "takes long: `make matrix`"]
+#[ignore = "not right yet: interfaces and policies that moto itself leaves behind are taken for ours"]
 fn every_call_struck_by_every_fault_on_moto() {
     matrix(On::Moto, "every_call_struck_by_every_fault_on_moto");
 }
