@@ -12,7 +12,7 @@ shell_scripts = $(shell find . \( -name target -o -name .git \) -prune -o -name 
 
 # Each step prints its own progress, and cargo uses all cores by itself.
 .NOTPARALLEL:
-.PHONY: help up down build test lint deps deps-test image bench
+.PHONY: help up down build test matrix lint deps deps-test image bench
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -46,6 +46,9 @@ test: deps-test build ## install what the tests need, build, and run all of them
 	else \
 	  $(step) "the tests" cargo test --workspace; \
 	fi
+
+matrix: deps-test build ## strike every call of up and teardown by every fault, on the local cloud as other clouds
+	@$(step) "the matrices (as root)" cargo test --workspace --test it -- --include-ignored --test-threads 1 --nocapture --skip on_moto matrix::
 
 lint: deps-test build ## rustfmt, clippy with warnings denied, shellcheck, cloud-init schema
 	@$(step) "rustfmt" cargo fmt --all --check

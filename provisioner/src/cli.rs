@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::CloudKind;
-use crate::config::settings::Kind;
+use crate::usage::{name, stack_name, whole};
 use crate::user_data::VmKind;
 use crate::vms::Target;
 
@@ -34,13 +34,14 @@ pub struct GlobalOptions {
     #[arg(long, global = true, value_name = "EUCARC", env = "IMAGECRUD_CREDENTIALS")]
     pub credentials: Option<PathBuf>,
     /// The region: of AWS, or [USER@]REGION of euca2ools.ini
-    #[arg(long, global = true, value_name = "[USER@]REGION", env = "IMAGECRUD_REGION")]
+    #[arg(long, global = true, value_name = "[USER@]REGION", env = "IMAGECRUD_REGION", value_parser = name)]
     pub region: Option<String>,
     /// A VPC other than the default one
-    #[arg(long, global = true, value_name = "ID", env = "IMAGECRUD_VPC")]
+    #[arg(long, global = true, value_name = "ID", env = "IMAGECRUD_VPC", value_parser = name)]
     pub vpc: Option<String>,
     /// Its subnets to use, at most one per zone
     #[arg(long, global = true, value_name = "ID", value_delimiter = ',', env = "IMAGECRUD_SUBNETS")]
+    #[arg(value_parser = name)]
     pub subnets: Vec<String>,
     /// The settings file [default: imagecrud.toml, if there is one]
     #[arg(long, global = true, value_name = "FILE", env = "IMAGECRUD_CONFIG")]
@@ -51,6 +52,10 @@ pub struct GlobalOptions {
     /// Where the little that no cloud can tell is kept
     #[arg(long, global = true, value_name = "DIR", env = "IMAGECRUD_STATE_DIR", default_value = ".imagecrud")]
     pub state_dir: PathBuf,
+    /// How long to wait for another run that works on the stack
+    #[arg(long, global = true, value_name = "SECS", env = "IMAGECRUD_LOCK_TIMEOUT", default_value_t = 0)]
+    #[arg(value_parser = whole(0, 86_400), allow_negative_numbers = true)]
+    pub lock_timeout: u32,
     /// The state directory of the local cloud
     #[arg(
         long,
@@ -144,13 +149,6 @@ pub enum Command {
     Bake(BakeOptions),
 }
 
-fn stack_name(text: &str) -> Result<String, String> {
-    match Kind::StackName.trouble(text) {
-        None => Ok(text.to_owned()),
-        Some(_) => Err(Kind::StackName.allowed()),
-    }
-}
-
 /// Options of `plan`.
 #[derive(Clone, Debug, Default, Args)]
 pub struct PlanOptions {
@@ -180,13 +178,13 @@ pub struct Choices {
     #[arg(long, value_name = "FILE", env = "IMAGECRUD_BUNDLE")]
     pub bundle: Option<PathBuf>,
     /// The image of all VMs
-    #[arg(long, value_name = "ID", env = "IMAGECRUD_IMAGE")]
+    #[arg(long, value_name = "ID", env = "IMAGECRUD_IMAGE", value_parser = name)]
     pub image: Option<String>,
     /// The zone of the data volume and the database VM
-    #[arg(long, value_name = "ZONE", env = "IMAGECRUD_ZONE")]
+    #[arg(long, value_name = "ZONE", env = "IMAGECRUD_ZONE", value_parser = name)]
     pub zone: Option<String>,
     /// How long a web server of a new version may take to get healthy [default: 300]
-    #[arg(long, value_name = "SECS", value_parser = clap::value_parser!(u32).range(1..=86_400))]
+    #[arg(long, value_name = "SECS", value_parser = whole(1, 86_400), allow_negative_numbers = true)]
     pub health_limit: Option<u32>,
 }
 
@@ -202,10 +200,10 @@ pub struct VersionsOptions {
 #[derive(Clone, Debug, Default, Args)]
 pub struct RollbackOptions {
     /// Its number, or the begin of its binary's SHA-256 [default: the one before that in service]
-    #[arg(value_name = "VERSION")]
+    #[arg(value_name = "VERSION", value_parser = name)]
     pub to: Option<String>,
     /// How long a web server of it may take to get healthy [default: 300]
-    #[arg(long, value_name = "SECS", value_parser = clap::value_parser!(u32).range(1..=86_400))]
+    #[arg(long, value_name = "SECS", value_parser = whole(1, 86_400), allow_negative_numbers = true)]
     pub health_limit: Option<u32>,
 }
 
@@ -219,7 +217,7 @@ pub struct BackupOptions {
     #[arg(long, requires = "list")]
     pub json: bool,
     /// Delete a backup instead of making one
-    #[arg(long, value_name = "SNAPSHOT", conflicts_with = "list")]
+    #[arg(long, value_name = "SNAPSHOT", conflicts_with = "list", value_parser = name)]
     pub delete: Option<String>,
 }
 
@@ -227,7 +225,7 @@ pub struct BackupOptions {
 #[derive(Clone, Debug, Default, Args)]
 pub struct RestoreOptions {
     /// The backup, as `backup --list` names it
-    #[arg(required_unless_present = "delete_old")]
+    #[arg(required_unless_present = "delete_old", value_parser = name)]
     pub snapshot: Option<String>,
     /// Delete the volumes whose place restored ones have taken, with the rows in them
     #[arg(long)]
@@ -244,7 +242,7 @@ pub struct BakeOptions {
     #[arg(long, conflicts_with = "kind")]
     pub list: bool,
     /// Delete an image instead of making one
-    #[arg(long, value_name = "IMAGE", conflicts_with_all = ["kind", "list"])]
+    #[arg(long, value_name = "IMAGE", conflicts_with_all = ["kind", "list"], value_parser = name)]
     pub delete: Option<String>,
 }
 
@@ -314,8 +312,8 @@ pub struct StatusOptions {
     pub watch: bool,
     /// Seconds between two looks
     #[arg(long, value_name = "SECONDS", default_value_t = 2, requires = "watch")]
-    #[arg(value_parser = clap::value_parser!(u64).range(1..=3600))]
-    pub interval: u64,
+    #[arg(value_parser = whole(1, 3600), allow_negative_numbers = true)]
+    pub interval: u32,
 }
 
 /// Options of `events`.
@@ -326,7 +324,7 @@ pub struct EventsOptions {
     pub json: bool,
     /// At most so many, the newest
     #[arg(short = 'n', long, value_name = "N", default_value_t = 50)]
-    #[arg(value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    #[arg(value_parser = whole(1, 10_000), allow_negative_numbers = true)]
     pub lines: u32,
 }
 
@@ -341,6 +339,7 @@ pub struct LogsOptions {
     pub follow: bool,
     /// How many lines of each log
     #[arg(short = 'n', long, value_name = "N", default_value_t = 100)]
+    #[arg(value_parser = whole(1, 10_000), allow_negative_numbers = true)]
     pub lines: u32,
     /// The console, which needs no ssh
     #[arg(long)]
@@ -363,15 +362,16 @@ pub struct SshOptions {
 pub struct ScaleOptions {
     /// How many web servers
     #[arg(value_name = "N", conflicts_with = "desired", required_unless_present_any = ["min", "max", "desired"])]
+    #[arg(value_parser = whole(0, 1000), allow_negative_numbers = true)]
     pub count: Option<u32>,
     /// Fewest
-    #[arg(long)]
+    #[arg(long, value_parser = whole(0, 1000), allow_negative_numbers = true)]
     pub min: Option<u32>,
     /// Most
-    #[arg(long)]
+    #[arg(long, value_parser = whole(1, 1000), allow_negative_numbers = true)]
     pub max: Option<u32>,
     /// How many now
-    #[arg(long)]
+    #[arg(long, value_parser = whole(0, 1000), allow_negative_numbers = true)]
     pub desired: Option<u32>,
     /// Only show what would change; exit 3 if something would, 0 if not
     #[arg(long)]

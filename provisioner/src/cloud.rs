@@ -6,6 +6,8 @@ use crate::cloud::clients::{Clients, Endpoints};
 use crate::cloud::retry::{Class, CloudError, found};
 use crate::resource::{CloudResult, ResourceKey};
 
+/// What comes in the place of an answer.
+pub mod answers;
 /// What a cloud can do, found by asking it.
 pub mod capabilities;
 /// SDK clients for an AWS region or for a cloud described by an eucarc.

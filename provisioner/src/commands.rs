@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
 use crate::cli::{Cli, Command, GlobalOptions};
 use crate::cloud::capabilities::{self, Capabilities};
@@ -10,9 +11,12 @@ use crate::cloud::euca2ools::Euca2ools;
 use crate::cloud::eucarc::Eucarc;
 use crate::cloud::{Cloud, local, new_stack_id, recover_stack_id};
 use crate::config::{CloudKind, Config};
+use crate::converge::Pause;
+use crate::environment;
 use crate::error::{Exit, Failure};
 use crate::interrupt::Interrupt;
-use crate::report::{Reporter, Verbosity};
+use crate::lock::{self, Attempt, Lock};
+use crate::report::{Reporter, Step, Verbosity};
 use crate::resource::Resource;
 use crate::stack::{Blueprint, declare};
 use crate::state::{self, State};
@@ -112,12 +116,14 @@ pub async fn run(cli: Cli) -> Result<ExitCode, Failure> {
 fn again(global: &GlobalOptions, command: &str) -> String {
     let path = |path: &Option<PathBuf>| path.as_ref().map(|path| path.display().to_string());
     let state_dir = Some(&global.state_dir).filter(|path| **path != Path::new(".imagecrud"));
+    let lock_timeout = Some(global.lock_timeout).filter(|secs| *secs > 0);
     let flags = [
         ("--cloud", global.cloud.map(|kind| kind.word().to_owned())),
         ("--credentials", path(&global.credentials)),
         ("--config", path(&global.config)),
         ("--stack", global.stack.clone()),
         ("--state-dir", path(&state_dir.cloned())),
+        ("--lock-timeout", lock_timeout.map(|secs| secs.to_string())),
     ];
     let mut text = "imagecrud-deploy".to_owned();
     for (flag, value) in flags {
@@ -141,9 +147,9 @@ fn configure(global: &GlobalOptions) -> Result<Config, Failure> {
             config.cloud.kind = CloudKind::Eucalyptus;
         }
     }
-    if let Some(url) = std::env::var("IMAGECRUD_DATABASE_URL").ok().filter(|url| !url.is_empty()) {
-        config.database.url = Some(url);
-    }
+    let url = environment::text("IMAGECRUD_DATABASE_URL")?;
+    let from_variable = url.is_some();
+    config.database.url = url.or(config.database.url);
     if let Some(region) = &global.region {
         config.cloud.region = Some(region.clone());
     }
@@ -157,7 +163,12 @@ fn configure(global: &GlobalOptions) -> Result<Config, Failure> {
         config.stack = Some(stack.clone());
     }
     config.check(&lines, global.cloud.is_some())?;
-    config.own_database()?;
+    config.own_database().map_err(|mut failure| {
+        if from_variable {
+            failure.what = failure.what.replace("database.url", "the variable IMAGECRUD_DATABASE_URL:");
+        }
+        failure
+    })?;
     Ok(config)
 }
 
@@ -185,6 +196,33 @@ pub enum WhenStopped {
 }
 
 impl Session {
+    /// The stack's lock; where another run holds it, waits as long as it was told to.
+    pub async fn lock(&self) -> Result<Lock, Failure> {
+        let limit = Duration::from_secs(self.global.lock_timeout.into());
+        let (began, mut pause) = (Instant::now(), Pause::default());
+        let mut step: Option<Step<'_>> = None;
+        loop {
+            let held = match lock::attempt(&self.global.state_dir, self.config.stack()).await? {
+                Attempt::Taken(lock) => {
+                    if let Some(step) = step {
+                        step.done("taken");
+                    }
+                    return Ok(lock);
+                }
+                Attempt::Held(held) => held,
+            };
+            if began.elapsed() >= limit {
+                if let Some(step) = step {
+                    step.failed();
+                }
+                return Err(held.failure(limit));
+            }
+            let step = step.get_or_insert_with(|| self.report.step("lock", "another run works on the stack"));
+            step.waiting(&format!("{held} to end"), "", began.elapsed(), limit);
+            self.interrupt.sleep(pause.lengthen()).await?;
+        }
+    }
+
     /// Clients for the chosen cloud; none where that is the local one and it is to be left alone.
     pub async fn clients(&self, when_stopped: WhenStopped) -> Result<Option<Clients>, Failure> {
         let cloud = &self.config.cloud;
@@ -200,9 +238,18 @@ impl Session {
                         "name the eucarc of your cloud with --credentials, or write an euca2ools.ini into ~/.euca",
                     ));
                 };
-                let set = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-                let set = set("EUCA_DEFAULT_REGION").or_else(|| set("AWS_DEFAULT_REGION"));
-                for_eucarc(&euca2ools.choose(region.or(set.as_deref()))?, None).await.map(Some)
+                if region.is_some() {
+                    return for_eucarc(&euca2ools.choose(region)?, None).await.map(Some);
+                }
+                for name in ["EUCA_DEFAULT_REGION", "AWS_DEFAULT_REGION"] {
+                    let Some(region) = environment::text(name)? else { continue };
+                    let chosen = euca2ools.choose(Some(&region)).map_err(|mut failure| {
+                        failure.what = format!("the variable {name}: {}", failure.what);
+                        failure
+                    });
+                    return for_eucarc(&chosen?, None).await.map(Some);
+                }
+                for_eucarc(&euca2ools.choose(None)?, None).await.map(Some)
             }
             CloudKind::Local => {
                 let directory = &self.global.local_state_dir;
@@ -263,9 +310,8 @@ impl Session {
 
     /// The connection for a stack.
     pub async fn connect(&self, clients: Clients) -> Result<(Cloud, State), Failure> {
-        let (state, capabilities) =
-            tokio::join!(self.state(&clients), capabilities::probe(&clients, self.config.stack()));
-        let (state, capabilities): (State, Capabilities) = (state?, capabilities?);
+        let probe = capabilities::probe(&clients, self.config.stack());
+        let (state, capabilities): (State, Capabilities) = tokio::try_join!(self.state(&clients), probe)?;
         let cloud = Cloud::new(clients, &state.stack, &state.stack_id, capabilities);
         Ok((cloud, state))
     }

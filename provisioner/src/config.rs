@@ -7,12 +7,16 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use crate::config::scaling::ScalingConfig;
 use crate::config::settings::{Lines, Mistake};
 use crate::error::Failure;
+use crate::files;
 use crate::resources::own_database::OwnDatabase;
 use crate::resources::rollout::HEALTH_LIMIT;
 use crate::state::ScaleBounds;
 
+/// When the group grows and shrinks.
+pub mod scaling;
 /// Every key and what it may be.
 pub mod settings;
 
@@ -138,41 +142,6 @@ pub struct NetworkConfig {
     pub ssh_user: Option<String>,
 }
 
-/// What the group grows and shrinks by.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum ScalingMetric {
-    /// The CPU use of its instances.
-    #[default]
-    Cpu,
-    /// Requests per second and instance.
-    Requests,
-    /// How long answers take.
-    Latency,
-}
-
-/// When the group grows and shrinks.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct ScalingConfig {
-    /// By what.
-    pub by: ScalingMetric,
-    /// Add an instance above so many requests per second and instance.
-    pub requests_high: Option<u32>,
-    /// Take one away below so many.
-    pub requests_low: Option<u32>,
-    /// Add an instance when answers take longer on average.
-    pub latency_high_ms: Option<u32>,
-    /// Take one away when they are quicker.
-    pub latency_low_ms: Option<u32>,
-    /// Add an instance above this CPU use.
-    pub cpu_high_percent: Option<u32>,
-    /// Take one away below this.
-    pub cpu_low_percent: Option<u32>,
-    /// Over how many seconds the alarms average; they ring after two such periods.
-    pub period_secs: Option<u32>,
-}
-
 /// What things cost, by the user's own table: none is known otherwise.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -190,10 +159,10 @@ pub struct PricesConfig {
 impl Config {
     /// Reads a file. One that was not asked for by name may be missing.
     pub fn read(path: &Path, asked_for: bool) -> Result<(Self, Lines), Failure> {
-        match std::fs::read_to_string(path) {
+        match files::text(path) {
             Ok(text) => Self::parse(&text, &path.display().to_string()),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound && !asked_for => Ok(Default::default()),
-            Err(error) => Err(Failure::usage(format!("reading {}: {error}", path.display()))
+            Err(why) if why.is_missing && !asked_for => Ok(Default::default()),
+            Err(why) => Err(Failure::usage(format!("reading {}: {why}", path.display()))
                 .hint("see --config; sample/imagecrud.toml is one to begin with")),
         }
     }
@@ -222,17 +191,7 @@ impl Config {
         if let Some((what, allowed)) = contradiction(self.bounds()) {
             mistakes.push(lines.mistake(&["web.min", "web.max", "web.desired"], format!("web: {what}"), allowed));
         }
-        for (metric, keys) in [
-            (ScalingMetric::Cpu, ["scaling.cpu_low_percent", "scaling.cpu_high_percent"]),
-            (ScalingMetric::Requests, ["scaling.requests_low", "scaling.requests_high"]),
-            (ScalingMetric::Latency, ["scaling.latency_low_ms", "scaling.latency_high_ms"]),
-        ] {
-            let (low, high) = self.thresholds(metric);
-            if low >= high {
-                let what = format!("{} ({low}) must be below {} ({high})", keys[0], keys[1]);
-                mistakes.push(lines.mistake(&keys, what, "between the two the group keeps its size"));
-            }
-        }
+        mistakes.extend(self.scaling.contradictions(lines));
         if let Some(certificate) = &self.listener.certificate
             && !certificate.starts_with("arn:")
         {
@@ -276,8 +235,10 @@ impl Config {
     pub fn own_database(&self) -> Result<Option<OwnDatabase>, Failure> {
         let Some(url) = &self.database.url else { return Ok(None) };
         let read = |path: &PathBuf| {
-            std::fs::read_to_string(path)
-                .map_err(|error| Failure::usage(format!("reading database.authority {}: {error}", path.display())))
+            files::text(path).map_err(|why| {
+                Failure::usage(format!("reading database.authority {}: {why}", path.display()))
+                    .hint("it is the certificate, in PEM, of who signed that of your MySQL")
+            })
         };
         let authority = self.database.authority.as_ref().map(read).transpose()?;
         OwnDatabase::new(url, authority).map(Some)
@@ -328,27 +289,6 @@ impl Config {
             CloudKind::Local | CloudKind::Eucalyptus => "debian",
         })
     }
-
-    /// Below the first the group shrinks, above the second it grows.
-    pub fn thresholds(&self, metric: ScalingMetric) -> (u32, u32) {
-        let scaling = &self.scaling;
-        let (low, high) = match metric {
-            ScalingMetric::Cpu => (scaling.cpu_low_percent, scaling.cpu_high_percent),
-            ScalingMetric::Requests => (scaling.requests_low, scaling.requests_high),
-            ScalingMetric::Latency => (scaling.latency_low_ms, scaling.latency_high_ms),
-        };
-        let (default_low, default_high) = match metric {
-            ScalingMetric::Cpu => (25, 70),
-            ScalingMetric::Requests => (10, 50),
-            ScalingMetric::Latency => (100, 500),
-        };
-        (low.unwrap_or(default_low), high.unwrap_or(default_high))
-    }
-
-    /// The alarms' period.
-    pub fn period_secs(&self) -> u32 {
-        self.scaling.period_secs.unwrap_or(60)
-    }
 }
 
 /// Refuses bounds that contradict each other.
@@ -378,6 +318,7 @@ fn contradiction(bounds: ScaleBounds) -> Option<(String, &'static str)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::scaling::ScalingMetric;
 
     const SAMPLE: &str = include_str!("../../sample/imagecrud.toml");
     const SCHEMA: &str = include_str!("../../sample/imagecrud.schema.json");
@@ -405,9 +346,9 @@ mod tests {
         assert_eq!(sample.volume_gib(), default.volume_gib());
         assert_eq!(sample.scaling.by, default.scaling.by);
         for metric in [ScalingMetric::Cpu, ScalingMetric::Requests, ScalingMetric::Latency] {
-            assert_eq!(sample.thresholds(metric), default.thresholds(metric));
+            assert_eq!(sample.scaling.thresholds(metric), default.scaling.thresholds(metric));
         }
-        assert_eq!(sample.period_secs(), default.period_secs());
+        assert_eq!(sample.scaling.period_secs(), default.scaling.period_secs());
         // Uncommenting the others must parse too; only the AWS profile contradicts the rest.
         let (whole, lines) = Config::parse(&whole_sample(), "sample").unwrap();
         let failure = whole.check(&lines, false).unwrap_err().to_string();

@@ -18,14 +18,22 @@ pub mod config;
 pub mod converge;
 /// The walk of `teardown`.
 pub mod demolish;
+/// Variables that are read.
+pub mod environment;
 /// Failures and exit codes.
 pub mod error;
+/// Files that people write.
+pub mod files;
 /// Ctrl-C.
 pub mod interrupt;
+/// One run at a time.
+pub mod lock;
 /// How fast our own clocks go.
 pub mod pace;
 /// Order, differences, decisions.
 pub mod plan;
+/// Waiting for what no declaration names.
+pub mod poll;
 /// What a plan costs, by the user's own table.
 pub mod prices;
 /// A connection to a VM, by ssh.
@@ -40,6 +48,8 @@ pub mod resources;
 pub mod stack;
 /// What only this machine knows.
 pub mod state;
+/// Wrong calls.
+pub mod usage;
 /// cloud-init.
 pub mod user_data;
 /// The VMs of the stack, as people name them.

@@ -10,9 +10,11 @@ pub struct Pace {
     pub pauses: u32,
     /// Limits.
     pub limits: u32,
+    /// How long one answer may take.
+    pub answers: u32,
 }
 
-const USUAL: Pace = Pace { pauses: 1, limits: 1 };
+const USUAL: Pace = Pace { pauses: 1, limits: 1, answers: 1 };
 
 tokio::task_local! {
     static PACE: Pace;
@@ -30,6 +32,11 @@ fn current() -> Pace {
 /// A pause as it is made.
 pub fn pause(of: Duration) -> Duration {
     of / current().pauses.max(1)
+}
+
+/// How long one answer may take.
+pub fn answer(of: Duration) -> Duration {
+    of / current().answers.max(1)
 }
 
 /// A limit as it is held.

@@ -14,6 +14,7 @@ use tempfile::TempDir;
 use crate::cloud::Cloud;
 use crate::converge::Pause;
 use crate::error::Failure;
+use crate::files;
 use crate::report::{Reporter, seconds};
 use crate::state::{known_hosts_path, private_key_path};
 use crate::vms::Vm;
@@ -53,9 +54,14 @@ impl Access<'_> {
         let failed = |error: std::io::Error| Failure::new(&doing, error);
         let stack = &self.cloud.stack;
         let key = private_key_path(self.state_dir, stack);
-        if !key.exists() {
-            let what = format!("the private key {} is not on this machine", key.display());
-            return Err(not_admitted(what, "bring it from where the stack was made, or name that place: --state-dir"));
+        let bring = "bring it from where the stack was made, or name that place: --state-dir";
+        match files::text(&key) {
+            Ok(text) if text.contains("PRIVATE KEY") => {}
+            Ok(_) => return Err(not_admitted(format!("{} holds no private key", key.display()), bring)),
+            Err(why) if why.is_missing => {
+                return Err(not_admitted(format!("the private key {} is not on this machine", key.display()), bring));
+            }
+            Err(why) => return Err(not_admitted(format!("the private key {}: {why}", key.display()), bring)),
         }
         let Some(address) = &vm.address else {
             return Err(not_admitted(format!("it is {} and has no address", vm.state), "`imagecrud-deploy status`"));

@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
+use crate::environment;
+
 /// How much is said.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Verbosity {
@@ -31,7 +33,7 @@ impl Reporter {
     pub fn new(verbosity: Verbosity) -> Self {
         let terminal = std::io::stderr().is_terminal();
         let spinning = !verbosity.quiet && !verbosity.no_progress && terminal;
-        let colours = terminal && wants_colours(|name| std::env::var_os(name));
+        let colours = terminal && wants_colours(environment::raw);
         Self { verbosity, bars: spinning.then(MultiProgress::new), colours }
     }
 
@@ -94,7 +96,7 @@ impl Reporter {
 }
 
 /// Whether a terminal gets colours. https://no-color.org: set to anything but nothing, the variable forbids them.
-fn wants_colours(variable: impl Fn(&str) -> Option<OsString>) -> bool {
+fn wants_colours(variable: impl Fn(&'static str) -> Option<OsString>) -> bool {
     variable("NO_COLOR").is_none_or(|value| value.is_empty()) && variable("TERM").is_none_or(|term| term != "dumb")
 }
 

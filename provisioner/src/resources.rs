@@ -36,6 +36,8 @@ pub mod launch_template;
 pub mod load_balancer;
 /// A MySQL of the user's own.
 pub mod own_database;
+/// Inline policies.
+pub mod policy;
 /// IAM roles.
 pub mod role;
 /// Replacing web VMs that run an older version.

@@ -110,8 +110,8 @@ pub fn declare(blueprint: Blueprint<'_>) -> Vec<Box<dyn Resource>> {
     } else {
         Box::new(LaunchConfiguration(spec.clone()))
     };
-    let (low, high) = config.thresholds(config.scaling.by);
-    let period_secs = i32::try_from(config.period_secs()).unwrap_or(i32::MAX / 2);
+    let (low, high) = config.scaling.thresholds(config.scaling.by);
+    let period_secs = i32::try_from(config.scaling.period_secs()).unwrap_or(i32::MAX / 2);
     let mut resources: Vec<Box<dyn Resource>> = vec![
         // Storage
         Box::new(Bucket),

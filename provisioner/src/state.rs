@@ -3,18 +3,17 @@
 //! that `up` or `teardown` cannot find again by tags.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File, OpenOptions};
+use std::fs;
 use std::io::Write;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use fd_lock::{RwLock, RwLockWriteGuard};
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::error::Failure;
-use crate::report::seconds;
+use crate::files;
+use crate::lock::{self, Lock};
 use crate::resource::{ClientToken, ResourceKey};
 
 /// The bounds of the group that the user chose with `scale`.
@@ -84,77 +83,8 @@ pub struct StateFile {
     _lock: Lock,
 }
 
-/// Held while a command changes the stack.
-pub struct Lock(#[expect(dead_code, reason = "held for its drop")] RwLockWriteGuard<'static, File>);
-
-/// Takes the lock of a stack, or says who holds it.
-pub fn lock(state_dir: &Path, stack: &str) -> Result<Lock, Failure> {
-    let doing = "locking the stack";
-    fs::create_dir_all(state_dir)
-        .map_err(|e| Failure::new(format!("creating {}", state_dir.display()), e).hint("see --state-dir"))?;
-    let path = state_dir.join(format!("{stack}.lock"));
-    loop {
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(&path)
-            .map_err(|e| Failure::new(format!("opening {}", path.display()), e))?;
-        let opened = file.metadata().map(|metadata| metadata.ino());
-        // One lock per command, held to its end: leaking the cell gives its guard the lifetime it needs.
-        let cell: &'static mut RwLock<File> = Box::leak(Box::new(RwLock::new(file)));
-        let Ok(mut guard) = cell.try_write() else {
-            let note = fs::read_to_string(&path).unwrap_or_default();
-            return Err(Failure::new(doing, format!("another run works on it: {}", Holder::told(&note)))
-                .hint("wait for it to end; the lock goes with its process, however that ends"));
-        };
-        // A teardown that ended meanwhile took the file away: this one locks nothing any more.
-        if fs::metadata(&path).map(|metadata| metadata.ino()).ok() != opened.ok() {
-            continue;
-        }
-        let note = serde_json::to_string(&Holder::this()).unwrap_or_default();
-        guard
-            .set_len(0)
-            .and_then(|()| guard.write_all(note.as_bytes()))
-            .map_err(|e| Failure::new(format!("writing {}", path.display()), e))?;
-        return Ok(Lock(guard));
-    }
-}
-
-/// Who holds a lock, as its file says.
-#[derive(Serialize, Deserialize)]
-struct Holder {
-    owner: String,
-    process: u32,
-    host: String,
-    since: jiff::Timestamp,
-}
-
-impl Holder {
-    fn this() -> Self {
-        let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-        Self {
-            owner: std::env::var("USER").or_else(|_| std::env::var("LOGNAME")).unwrap_or_default(),
-            process: std::process::id(),
-            host: host.trim().to_owned(),
-            since: jiff::Timestamp::now(),
-        }
-    }
-
-    fn told(note: &str) -> String {
-        let Ok(Self { owner, process, host, since }) = serde_json::from_str(note) else {
-            return "it does not say which".to_owned();
-        };
-        let owner = if owner.is_empty() { "someone".to_owned() } else { owner };
-        let host = if host.is_empty() { "this host".to_owned() } else { host };
-        let age = jiff::Timestamp::now().duration_since(since).unsigned_abs();
-        format!("process {process} of {owner} on {host}, for {}", seconds(age))
-    }
-}
-
-fn path_of(state_dir: &Path, stack: &str) -> PathBuf {
+/// Where the state is kept.
+pub fn path(state_dir: &Path, stack: &str) -> PathBuf {
     state_dir.join(format!("{stack}.json"))
 }
 
@@ -170,22 +100,23 @@ pub fn known_hosts_path(state_dir: &Path, stack: &str) -> PathBuf {
 
 /// Reads the state, if there is one.
 pub fn load(state_dir: &Path, stack: &str) -> Result<Option<State>, Failure> {
-    let path = path_of(state_dir, stack);
-    let text = match fs::read_to_string(&path) {
+    let path = path(state_dir, stack);
+    let hint = "remove it: what the stack has is found again by its tags";
+    let text = match files::text(&path) {
         Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(Failure::new(format!("reading {}", path.display()), error)),
+        Err(why) if why.is_missing => return Ok(None),
+        Err(why) => return Err(Failure::new(format!("reading {}", path.display()), why).hint(hint)),
     };
     serde_json::from_str(&text).map(Some).map_err(|error| {
-        Failure::new(format!("reading {}", path.display()), error)
-            .hint("remove the file: what the stack has is found again by its tags")
+        Failure::new(format!("reading {}", path.display()), format!("it is not what this program wrote: {error}"))
+            .hint(hint)
     })
 }
 
 impl StateFile {
     /// Puts a state under the lock and writes it, before the first call to the cloud.
     pub fn open(state_dir: &Path, state: State, lock: Lock) -> Result<Self, Failure> {
-        let file = Self { path: path_of(state_dir, &state.stack), state, _lock: lock };
+        let file = Self { path: path(state_dir, &state.stack), state, _lock: lock };
         file.save()?;
         Ok(file)
     }
@@ -225,8 +156,8 @@ impl StateFile {
 
 /// Removes what is kept about a stack, once nothing of it is left.
 pub fn forget(state_dir: &Path, stack: &str) -> Result<(), Failure> {
-    let lock = state_dir.join(format!("{stack}.lock"));
-    let kept = [path_of(state_dir, stack), private_key_path(state_dir, stack), known_hosts_path(state_dir, stack)];
+    let lock = lock::path(state_dir, stack);
+    let kept = [path(state_dir, stack), private_key_path(state_dir, stack), known_hosts_path(state_dir, stack)];
     for path in kept.into_iter().chain([lock]) {
         match fs::remove_file(&path) {
             Ok(()) => {}
@@ -258,35 +189,31 @@ pub fn hex(bytes: &[u8]) -> String {
 mod tests {
     use super::*;
 
-    fn open(directory: &Path) -> StateFile {
-        let lock = lock(directory, "demo").unwrap();
+    async fn open(directory: &Path) -> StateFile {
+        let lock::Attempt::Taken(lock) = lock::attempt(directory, "demo").await.unwrap() else { panic!("held") };
         let state = load(directory, "demo").unwrap().unwrap_or_else(|| State::new("demo", "abc", "local"));
         StateFile::open(directory, state, lock).unwrap()
     }
 
-    #[test]
-    fn a_create_sent_again_has_the_same_token_and_a_replacement_has_another() {
+    #[tokio::test]
+    async fn a_create_sent_again_has_the_same_token_and_a_replacement_has_another() {
         let directory = tempfile::tempdir().unwrap();
         let key = ResourceKey::new("instance", "database");
-        let first = open(directory.path()).begin(&key, "digest").unwrap();
-        let mut file = open(directory.path());
+        let first = open(directory.path()).await.begin(&key, "digest").unwrap();
+        let mut file = open(directory.path()).await;
         assert_eq!(file.begin(&key, "digest").unwrap(), first, "after a crash");
         assert_ne!(file.begin(&key, "other").unwrap(), first, "other parameters");
         file.finish(&key).unwrap();
         drop(file);
-        let replacement = open(directory.path()).begin(&key, "digest").unwrap();
+        let replacement = open(directory.path()).await.begin(&key, "digest").unwrap();
         assert_ne!(replacement, first);
         assert!(first.0.len() <= 64);
     }
 
-    #[test]
-    fn a_second_run_is_told_who_holds_the_lock() {
+    #[tokio::test]
+    async fn nothing_of_a_forgotten_stack_is_left_on_this_machine() {
         let directory = tempfile::tempdir().unwrap();
-        let file = open(directory.path());
-        let failure = lock(directory.path(), "demo").err().unwrap().to_string();
-        assert!(failure.contains(&format!("process {} of ", std::process::id())), "{failure}");
-        assert!(failure.contains(", for 0."), "{failure}");
-        drop(file);
+        drop(open(directory.path()).await);
         forget(directory.path(), "demo").unwrap();
         assert!(!directory.path().exists());
     }

@@ -4,7 +4,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use localcloud::{
@@ -20,6 +20,7 @@ use tokio::{sync::Semaphore, task::JoinSet};
 
 use crate::{
     fake_world::FakeWorld,
+    lives::Lives,
     mortal::{Disk, Life, Moment},
 };
 
@@ -27,69 +28,26 @@ const LIMIT: Duration = Duration::from_secs(60);
 /// So many runs at a time: each mostly waits.
 const ABREAST: usize = 12;
 
-/// A client with its script, a disk and machines; daemons come and go.
-struct Run {
-    disk: Disk,
-    cloud: FakeCloud,
-    life: Life,
-    world: FakeWorld,
-    kills: usize,
-}
-
 fn world(disk: &Disk, cloud: &FakeCloud, life: &Life) -> FakeWorld {
     FakeWorld::over(cloud.clone(), |_| disk.open(life), |drivers| life.around(drivers))
 }
 
-impl Run {
-    fn new(end: Option<(Moment, usize)>) -> Self {
-        let (disk, cloud) = (Disk::default(), FakeCloud::new());
-        // Founding is not what is tried here.
-        drop(world(&disk, &cloud, &Life::new(None)));
-        let life = Life::new(end);
+/// Daemons over one disk and its machines, the first of which lives until then.
+fn lives(end: Option<(Moment, usize)>) -> Lives {
+    let (disk, cloud) = (Disk::default(), FakeCloud::new());
+    // Founding is not what is tried here.
+    drop(world(&disk, &cloud, &Life::new(None)));
+    let life = Life::new(end);
+    let first = world(&disk, &cloud, &life);
+    life.begin();
+    Lives::new((life, first), LIMIT, portrait, move |_| {
+        let life = Life::new(None);
         let world = world(&disk, &cloud, &life);
-        life.begin();
-        Self { disk, cloud, life, world, kills: 0 }
-    }
+        (life, world)
+    })
+}
 
-    /// A new daemon, if the last one was killed.
-    fn revive(&mut self) {
-        if self.life.is_over() {
-            self.kills += 1;
-            self.life = Life::new(None);
-            self.world = world(&self.disk, &self.cloud, &self.life);
-        }
-    }
-
-    /// Calls until there is an answer. `done` is what a call is told whose first try was carried out and not answered.
-    fn call(&mut self, service: &str, action: &str, parameters: &[(&str, &str)], done: &[&str]) -> Option<String> {
-        loop {
-            self.revive();
-            match self.world.call(service, action, parameters) {
-                Ok(answer) => return answer.get("instancesSet.0.instanceId").or_else(|| answer.get("volumeId")),
-                Err(_) if self.life.is_over() => {}
-                Err(error) if self.kills > 0 && done.contains(&error.code.as_str()) => return None,
-                Err(error) => panic!("{action}: {error}"),
-            }
-        }
-    }
-
-    async fn until(&mut self, what: &str, so: impl Fn(&FakeWorld) -> bool) {
-        let start = Instant::now();
-        loop {
-            self.revive();
-            if so(&self.world) {
-                return;
-            }
-            assert!(start.elapsed() < LIMIT, "waited {LIMIT:?}: {what}\n{}", portrait(&self.world));
-            let life = self.life.clone();
-            tokio::select! {
-                () = self.world.pass() => {}
-                () = life.over() => {}
-            }
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
-    }
-
+impl Lives {
     async fn until_instance(&mut self, id: &str, state: InstanceState) {
         let what = format!("{id} is {state:?}");
         self.until(&what, |world| {
@@ -123,10 +81,11 @@ impl Run {
             ("TagSpecification.1.Tag.1.Key", "Name"),
             ("TagSpecification.1.Tag.1.Value", "db"),
         ];
-        let db = self.call(ec2, "RunInstances", &launch, &[]).unwrap();
+        let launched = self.call(ec2, "RunInstances", &launch, &[]).unwrap();
+        let db = launched.get("instancesSet.0.instanceId").unwrap();
         self.until_instance(&db, InstanceState::Running).await;
         let create = [("AvailabilityZone", zone.as_str()), ("Size", "1"), ("ClientToken", "data")];
-        let volume = self.call(ec2, "CreateVolume", &create, &[]).unwrap();
+        let volume = self.call(ec2, "CreateVolume", &create, &[]).unwrap().get("volumeId").unwrap();
         self.until("the volume is there", |world| world.cloud.volumes.get(&volume).is_some()).await;
         self.until("the volume is available", |world| status(world, &volume) == "available").await;
         let attach = [("VolumeId", volume.as_str()), ("InstanceId", db.as_str()), ("Device", "/dev/sdf")];
@@ -267,7 +226,7 @@ fn portrait(world: &FakeWorld) -> String {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_daemon_killed_at_any_commit_or_call_is_followed_by_one_that_ends_the_work() {
-    let mut undisturbed = Run::new(None);
+    let mut undisturbed = lives(None);
     undisturbed.script().await;
     let (commits, calls) = undisturbed.life.passed();
     let expected = Arc::new(portrait(&undisturbed.world));
@@ -283,7 +242,7 @@ async fn a_daemon_killed_at_any_commit_or_call_is_followed_by_one_that_ends_the_
         let (places, expected) = (Arc::clone(&places), Arc::clone(&expected));
         runs.spawn(async move {
             let _place = places.acquire_owned().await.unwrap();
-            let mut run = Run::new(Some(moment));
+            let mut run = lives(Some(moment));
             run.script().await;
             let seen = portrait(&run.world);
             assert_eq!(seen, *expected, "killed at {moment:?}");

@@ -7,7 +7,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use localcloud::{
@@ -22,6 +22,7 @@ use localcloud::{
 use crate::{
     fake_world::FakeWorld,
     haproxy::world::{World, answer, free_port, lasting_client, read_head},
+    lives::Lives,
     mortal::{Disk, Life, Moment},
     sandbox::skipped,
 };
@@ -75,16 +76,6 @@ impl Drop for Ground {
     }
 }
 
-struct Run {
-    disk: Disk,
-    cloud: FakeCloud,
-    proxy: World,
-    namespace: String,
-    life: Life,
-    world: FakeWorld,
-    kills: usize,
-}
-
 fn world(disk: &Disk, cloud: &FakeCloud, life: &Life, proxy: &World, namespace: &str) -> FakeWorld {
     // Each daemon has drivers of its own, which know nothing of those before.
     let haproxy = Arc::new(World::driver(&proxy.paths, proxy.port, Some(namespace)));
@@ -92,46 +83,7 @@ fn world(disk: &Disk, cloud: &FakeCloud, life: &Life, proxy: &World, namespace: 
     FakeWorld::over(cloud.clone(), |_| disk.open(life), around)
 }
 
-impl Run {
-    fn revive(&mut self) {
-        if self.life.is_over() {
-            self.kills += 1;
-            // Some end in what each daemon begins with, the others wherever the work has come to.
-            self.life = Life::new(Some((MOMENTS[self.kills % MOMENTS.len()], 1 + self.kills % 3)));
-            self.world = world(&self.disk, &self.cloud, &self.life, &self.proxy, &self.namespace);
-            self.life.begin();
-        }
-    }
-
-    fn call(&mut self, service: &str, action: &str, parameters: &[(&str, &str)], done: &[&str]) {
-        loop {
-            self.revive();
-            match self.world.call(service, action, parameters) {
-                Ok(_) => return,
-                Err(_) if self.life.is_over() => {}
-                Err(error) if done.contains(&error.code.as_str()) => return,
-                Err(error) => panic!("{action}: {error}"),
-            }
-        }
-    }
-
-    async fn until(&mut self, what: &str, so: impl Fn(&FakeWorld) -> bool) {
-        let start = Instant::now();
-        loop {
-            self.revive();
-            if so(&self.world) {
-                return;
-            }
-            assert!(start.elapsed() < LIMIT, "waited {LIMIT:?}: {what}");
-            let life = self.life.clone();
-            tokio::select! {
-                () = self.world.pass() => {}
-                () = life.over() => {}
-            }
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    }
-
+impl Lives {
     /// So many members serve, at the balancer too, and nobody else is there.
     async fn until_serving(&mut self, count: usize) {
         self.until(&format!("{count} members serve"), |world| {
@@ -161,8 +113,18 @@ async fn a_daemon_that_is_killed_again_and_again_fails_no_request() {
     let ground = Ground::new(namespace).await;
     let (disk, cloud, life) = (Disk::default(), FakeCloud::new(), Life::new(None));
     ground.serve(&cloud);
-    let world = world(&disk, &cloud, &life, &proxy, namespace);
-    let mut run = Run { disk, cloud, proxy, namespace: namespace.to_owned(), life, world, kills: 0 };
+    let proxy = Arc::new(proxy);
+    let first = world(&disk, &cloud, &life, &proxy, namespace);
+    let mut run = Lives::new((life, first), LIMIT, |_| String::new(), {
+        let proxy = Arc::clone(&proxy);
+        move |kills| {
+            // Some end in what each daemon begins with, the others wherever the work has come to.
+            let life = Life::new(Some((MOMENTS[kills % MOMENTS.len()], 1 + kills % 3)));
+            let world = world(&disk, &cloud, &life, &proxy, namespace);
+            life.begin();
+            (life, world)
+        }
+    });
     let (image, zone) = (run.world.image_id.clone(), run.world.site.zone.clone());
     let (port, second) = (free_port().await, free_port().await);
     let (port_text, second_text, instance_port) = (port.to_string(), second.to_string(), INSTANCE_PORT.to_string());
@@ -221,7 +183,9 @@ async fn a_daemon_that_is_killed_again_and_again_fails_no_request() {
     for client in clients {
         requests += client.await.expect("no request failed");
     }
-    println!("{} daemons killed, {requests} requests", run.kills);
-    assert!(run.kills >= 10 && requests > 200, "{} kills, {requests} requests", run.kills);
-    run.proxy.end().await;
+    let kills = run.kills;
+    println!("{kills} daemons killed, {requests} requests");
+    assert!(kills >= 10 && requests > 200, "{kills} kills, {requests} requests");
+    drop(run);
+    Arc::into_inner(proxy).unwrap().end().await;
 }

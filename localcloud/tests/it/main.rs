@@ -23,6 +23,7 @@ mod iam;
 mod identity;
 mod kill;
 mod kill_under_traffic;
+mod lives;
 mod load_run;
 mod measures;
 mod metrics;

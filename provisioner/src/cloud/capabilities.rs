@@ -110,7 +110,8 @@ fn understood(error: &CloudError, parameter: &str) -> bool {
 
 /// An answer that is none: what was asked is still not known.
 fn says_nothing(error: &CloudError) -> bool {
-    matches!(error, CloudError::Transport(_)) || error.class() == Class::RefusedForNow
+    let unreadable = matches!(error, CloudError::Api { status, .. } if *status < 300);
+    matches!(error, CloudError::Transport(_)) || unreadable || error.class() == Class::RefusedForNow
 }
 
 const TAGS: &str = "tagspecification";

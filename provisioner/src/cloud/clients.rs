@@ -10,7 +10,9 @@ use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_s3::config::{Credentials, RequestChecksumCalculation, ResponseChecksumValidation};
 
+use crate::cloud::answers::Asked;
 use crate::cloud::eucarc::Eucarc;
+use crate::environment;
 use crate::error::Failure;
 
 /// The addresses that others than us need, and the region.
@@ -57,7 +59,21 @@ fn retries(most_attempts: u32) -> RetryConfig {
 }
 
 fn timeouts() -> TimeoutConfig {
-    TimeoutConfig::builder().connect_timeout(Duration::from_secs(3)).read_timeout(Duration::from_secs(60)).build()
+    let of = |secs| crate::pace::answer(Duration::from_secs(secs));
+    TimeoutConfig::builder().connect_timeout(of(3)).read_timeout(of(60)).build()
+}
+
+/// A client of one API; each crate has a builder of its own.
+macro_rules! client {
+    ($sdk:ident, $config:expr, $url:expr) => {{
+        let url: &str = $url;
+        let builder = $sdk::config::Builder::from(&$config).endpoint_url(url);
+        $sdk::Client::from_conf(builder.interceptor(Asked(url.to_owned())).build())
+    }};
+    ($sdk:ident, $config:expr) => {{
+        let asked = Asked(format!("AWS ({})", stringify!($sdk).trim_start_matches("aws_sdk_")));
+        $sdk::Client::from_conf($sdk::config::Builder::from(&$config).interceptor(asked).build())
+    }};
 }
 
 /// Clients for a region of AWS.
@@ -75,6 +91,10 @@ pub async fn for_aws(region: Option<&str>, profile: Option<&str>) -> Result<Clie
         return Err(Failure::new("choosing the region", "none is set")
             .hint("set AWS_REGION, a region in your AWS profile, or cloud.region in imagecrud.toml"));
     };
+    if !region.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-') {
+        return Err(Failure::usage(format!("the region `{region}` is not possible"))
+            .hint("regions are written as eu-west-1: see AWS_REGION, your AWS profile, --region or cloud.region"));
+    }
     let endpoints = Endpoints {
         ec2: String::new(),
         s3_for_vms: format!("https://s3.{region}.amazonaws.com"),
@@ -86,12 +106,12 @@ pub async fn for_aws(region: Option<&str>, profile: Option<&str>) -> Result<Clie
         region,
     };
     Ok(Clients {
-        ec2: aws_sdk_ec2::Client::new(&config),
-        elb: aws_sdk_elasticloadbalancing::Client::new(&config),
-        autoscaling: aws_sdk_autoscaling::Client::new(&config),
-        cloudwatch: aws_sdk_cloudwatch::Client::new(&config),
-        iam: aws_sdk_iam::Client::new(&config),
-        s3: aws_sdk_s3::Client::new(&config),
+        ec2: client!(aws_sdk_ec2, config),
+        elb: client!(aws_sdk_elasticloadbalancing, config),
+        autoscaling: client!(aws_sdk_autoscaling, config),
+        cloudwatch: client!(aws_sdk_cloudwatch, config),
+        iam: client!(aws_sdk_iam, config),
+        s3: client!(aws_sdk_s3, config),
         http: http_client()?,
         endpoints,
     })
@@ -115,8 +135,8 @@ pub async fn for_eucarc(eucarc: &Eucarc, region: Option<&str>) -> Result<Clients
         .timeout_config(timeouts())
         .load()
         .await;
-    let s3_url = &of_service(eucarc.require(&["S3_URL"])?, "objectstorage", eucarc);
-    let ec2_url = &of_service(eucarc.require(&["EC2_URL"])?, "compute", eucarc);
+    let s3_url = &of_service(eucarc.require_url(&["S3_URL"])?, "objectstorage", eucarc);
+    let ec2_url = &of_service(eucarc.require_url(&["EC2_URL"])?, "compute", eucarc);
     let endpoints = Endpoints {
         ec2: ec2_url.to_owned(),
         s3_for_vms: trimmed(eucarc.first(&["S3_VM_URL"]).unwrap_or(s3_url)),
@@ -132,29 +152,15 @@ pub async fn for_eucarc(eucarc: &Eucarc, region: Option<&str>) -> Result<Clients
         // Walrus knows no CRC32 checksums.
         .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
         .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
+        .interceptor(Asked(s3_url.clone()))
         .build();
+    let at = |names: &[&str], service| Ok::<_, Failure>(of_service(eucarc.require_url(names)?, service, eucarc));
     Ok(Clients {
-        ec2: aws_sdk_ec2::Client::from_conf(aws_sdk_ec2::config::Builder::from(&config).endpoint_url(ec2_url).build()),
-        elb: aws_sdk_elasticloadbalancing::Client::from_conf(
-            aws_sdk_elasticloadbalancing::config::Builder::from(&config)
-                .endpoint_url(of_service(eucarc.require(&["AWS_ELB_URL"])?, "LoadBalancing", eucarc))
-                .build(),
-        ),
-        autoscaling: aws_sdk_autoscaling::Client::from_conf(
-            aws_sdk_autoscaling::config::Builder::from(&config)
-                .endpoint_url(of_service(eucarc.require(&["AWS_AUTO_SCALING_URL"])?, "AutoScaling", eucarc))
-                .build(),
-        ),
-        cloudwatch: aws_sdk_cloudwatch::Client::from_conf(
-            aws_sdk_cloudwatch::config::Builder::from(&config)
-                .endpoint_url(of_service(eucarc.require(&["AWS_CLOUDWATCH_URL"])?, "CloudWatch", eucarc))
-                .build(),
-        ),
-        iam: aws_sdk_iam::Client::from_conf(
-            aws_sdk_iam::config::Builder::from(&config)
-                .endpoint_url(of_service(eucarc.require(&["AWS_IAM_URL", "EUARE_URL"])?, "Euare", eucarc))
-                .build(),
-        ),
+        ec2: client!(aws_sdk_ec2, config, ec2_url),
+        elb: client!(aws_sdk_elasticloadbalancing, config, &at(&["AWS_ELB_URL"], "LoadBalancing")?),
+        autoscaling: client!(aws_sdk_autoscaling, config, &at(&["AWS_AUTO_SCALING_URL"], "AutoScaling")?),
+        cloudwatch: client!(aws_sdk_cloudwatch, config, &at(&["AWS_CLOUDWATCH_URL"], "CloudWatch")?),
+        iam: client!(aws_sdk_iam, config, &at(&["AWS_IAM_URL", "EUARE_URL"], "Euare")?),
         s3: aws_sdk_s3::Client::from_conf(s3),
         http: http_client()?,
         endpoints,
@@ -188,9 +194,12 @@ pub fn http_client() -> Result<reqwest::Client, Failure> {
         .connect_timeout(Duration::from_secs(2))
         .timeout(Duration::from_secs(4))
         .no_proxy();
-    if let Ok(proxy) = std::env::var("http_proxy") {
-        let direct = format!("localhost,127.0.0.0/8,{}", std::env::var("no_proxy").unwrap_or_default());
-        let proxy = reqwest::Proxy::http(proxy).map_err(fail)?;
+    if let Some(address) = environment::text("http_proxy")? {
+        let direct = format!("localhost,127.0.0.0/8,{}", environment::words("no_proxy").unwrap_or_default());
+        let proxy = reqwest::Proxy::http(&address).map_err(|_| {
+            Failure::usage(format!("the variable http_proxy: `{address}` is no address of a proxy"))
+                .hint("write it as http://HOST:PORT, or `unset http_proxy`")
+        })?;
         builder = builder.proxy(proxy.no_proxy(reqwest::NoProxy::from_string(&direct)));
     }
     builder.build().map_err(fail)

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::cloud::eucarc::Eucarc;
+use crate::environment;
 use crate::error::Failure;
+use crate::files;
 
 /// What an option is called here, and as which variable of an eucarc it counts.
 const SERVICES: [(&str, &str); 6] = [
@@ -28,9 +30,9 @@ impl Euca2ools {
     /// Reads the files that euca2ools would read; none where there are none.
     pub fn read() -> Result<Option<Self>, Failure> {
         let mut read = Self::default();
-        for path in files(std::env::var_os("EUCA_CONFIG_PATH"), std::env::home_dir().as_deref()) {
-            let text = std::fs::read_to_string(&path).map_err(|error| {
-                Failure::new(format!("reading {}", path.display()), error)
+        for path in paths(environment::raw("EUCA_CONFIG_PATH"), std::env::home_dir().as_deref()) {
+            let text = files::text(&path).map_err(|why| {
+                Failure::usage(format!("reading {}: {why}", path.display()))
                     .hint("EUCA_CONFIG_PATH names other files; --credentials an eucarc")
             })?;
             read.add(&text);
@@ -132,7 +134,8 @@ fn fits(pattern: &str, name: &str) -> bool {
 
 /// The order of euca2ools 3.4: EUCA_CONFIG_PATH alone, else the system's files, then the user's.
 /// https://github.com/eucalyptus/euca2ools/blob/master/euca2ools/config.py
-fn files(named: Option<std::ffi::OsString>, home: Option<&Path>) -> Vec<PathBuf> {
+fn paths(named: Option<std::ffi::OsString>, home: Option<&Path>) -> Vec<PathBuf> {
+    let is_named = named.is_some();
     let patterns: Vec<PathBuf> = match named {
         Some(paths) => std::env::split_paths(&paths).collect(),
         None => {
@@ -140,23 +143,30 @@ fn files(named: Option<std::ffi::OsString>, home: Option<&Path>) -> Vec<PathBuf>
             system.into_iter().chain(home.map(|home| home.join(".euca/*.ini"))).collect()
         }
     };
-    patterns.iter().flat_map(|pattern| expand(pattern)).collect()
+    patterns.iter().flat_map(|pattern| expand(pattern, is_named)).collect()
 }
 
-/// The files that a path means, whose last part may have stars; in the order of their names.
-fn expand(pattern: &Path) -> Vec<PathBuf> {
-    let (Some(directory), Some(name)) = (pattern.parent(), pattern.file_name()) else { return Vec::new() };
+/// The files that a path means, whose last part may have stars; in the order of their names. One that was asked for by its
+/// name is among them also where it is none, and so is a link that leads nowhere: whoever reads them will say so.
+fn expand(pattern: &Path, is_named: bool) -> Vec<PathBuf> {
+    let (Some(directory), Some(name)) = (pattern.parent(), pattern.file_name()) else {
+        return if is_named { vec![pattern.to_owned()] } else { Vec::new() };
+    };
     let name = name.to_string_lossy();
     if !name.contains('*') {
-        return if pattern.is_file() { vec![pattern.to_owned()] } else { Vec::new() };
+        return if is_named || is_there(pattern) { vec![pattern.to_owned()] } else { Vec::new() };
     }
     let here = Path::new(".");
     let entries =
         std::fs::read_dir(if directory == Path::new("") { here } else { directory }).into_iter().flatten().flatten();
     let fitting = entries.filter(|entry| fits(&name, &entry.file_name().to_string_lossy()));
-    let mut paths: Vec<PathBuf> = fitting.map(|entry| entry.path()).filter(|path| path.is_file()).collect();
+    let mut paths: Vec<PathBuf> = fitting.map(|entry| entry.path()).filter(|path| is_there(path)).collect();
     paths.sort();
     paths
+}
+
+fn is_there(path: &Path) -> bool {
+    path.symlink_metadata().is_ok() && !path.is_dir()
 }
 
 #[cfg(test)]
@@ -233,8 +243,8 @@ ec2-url = http://two/
             std::fs::write(euca.join(name), "").unwrap();
         }
         let own = [euca.join("a.ini"), euca.join("b.ini")];
-        assert!(files(None, Some(home.path())).ends_with(&own));
-        assert_eq!(files(Some(euca.join("b*").into_os_string()), Some(home.path())), own[1..]);
+        assert!(paths(None, Some(home.path())).ends_with(&own));
+        assert_eq!(paths(Some(euca.join("b*").into_os_string()), Some(home.path())), own[1..]);
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::error::Failure;
+use crate::files;
 
 /// The variables of an eucarc.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -13,8 +14,8 @@ pub struct Eucarc(BTreeMap<String, String>);
 impl Eucarc {
     /// Reads the file at a path.
     pub fn read(path: &Path) -> Result<Self, Failure> {
-        let text = std::fs::read_to_string(path).map_err(|error| {
-            Failure::new(format!("reading the credentials {}", path.display()), error)
+        let text = files::text(path).map_err(|why| {
+            Failure::usage(format!("reading the credentials {}: {why}", path.display()))
                 .hint("--credentials names the eucarc of your cloud")
         })?;
         let directory = path.parent().unwrap_or(Path::new("."));
@@ -48,10 +49,22 @@ impl Eucarc {
         names.iter().find_map(|name| self.0.get(*name).map(String::as_str).filter(|value| !value.is_empty()))
     }
 
+    /// As `require`, for an address.
+    pub fn require_url(&self, names: &[&str]) -> Result<&str, Failure> {
+        let url = self.require(names)?;
+        let usable =
+            reqwest::Url::parse(url).is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
+        if usable {
+            return Ok(url);
+        }
+        Err(Failure::usage(format!("reading the credentials: {} is `{url}`, which is no address", names.join(" or ")))
+            .hint("write it as http://HOST:PORT/PATH"))
+    }
+
     /// As `first`, but it has to be there.
     pub fn require(&self, names: &[&str]) -> Result<&str, Failure> {
         self.first(names).ok_or_else(|| {
-            Failure::new("reading the credentials", format!("{} is not set in the eucarc", names.join(" or ")))
+            Failure::usage(format!("reading the credentials: {} is not set in the eucarc", names.join(" or ")))
                 .hint("download the credentials of your cloud again, or add the line `export NAME=value`")
         })
     }

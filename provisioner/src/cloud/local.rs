@@ -7,8 +7,12 @@ use std::process::Stdio;
 
 use crate::cloud::clients::http_client;
 use crate::cloud::eucarc::Eucarc;
+use crate::environment;
 use crate::error::Failure;
+use crate::files;
 use crate::report::Reporter;
+
+const HINT: &str = "see --local-state-dir: it is the state directory of the local cloud, which writes that file";
 
 /// Where its eucarc lies.
 pub fn eucarc_path(state_dir: &Path) -> PathBuf {
@@ -26,19 +30,23 @@ pub fn sibling(name: &str) -> Option<PathBuf> {
     if let Some(path) = beside.filter(|path| path.is_file()) {
         return Some(path);
     }
-    let path = std::env::var_os("PATH")?;
+    let path = environment::raw("PATH")?;
     std::env::split_paths(&path).map(|directory| directory.join(name)).find(|path| path.is_file())
 }
 
 /// Its credentials, if it runs.
 pub async fn running(state_dir: &Path) -> Result<Option<Eucarc>, Failure> {
     let path = eucarc_path(state_dir);
-    match std::fs::metadata(&path) {
+    match path.symlink_metadata() {
         Ok(_) => {}
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(needs_root(Failure::new(format!("reading {}", path.display()), error))),
+        Err(error) => {
+            let failure = Failure::new(format!("reading {}", path.display()), files::words(&error));
+            return Err(needs_root(failure.hint(HINT)));
+        }
     }
-    let eucarc = Eucarc::read(&path).map_err(needs_root)?;
+    let eucarc =
+        Eucarc::read(&path).map_err(|failure| needs_root(Failure { hint: Some(HINT.to_owned()), ..failure }))?;
     let Some(url) = eucarc.first(&["EC2_URL"]) else { return Ok(None) };
     // Any answer of a cloud will do, also "forbidden"; another program on its port, or its proxy alone, is none.
     let answers =

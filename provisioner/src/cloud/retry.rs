@@ -6,6 +6,8 @@
 use aws_sdk_ec2::config::http::HttpResponse;
 use aws_sdk_ec2::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
 
+use crate::cloud::answers::{self, CLOCK, NoAnswer, STRANGE};
+
 /// A failed call, flattened out of the SDK's many error types.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum CloudError {
@@ -143,6 +145,10 @@ const QUOTA: &[&str] = &[
 const NO_CAPACITY: &[&str] =
     &["InsufficientInstanceCapacity", "InsufficientHostCapacity", "InsufficientCapacity", "InsufficientVolumeCapacity"];
 
+/// What the SDK says where none of the places that it looks at has any.
+/// https://docs.rs/aws-config/latest/aws_config/default_provider/credentials/struct.DefaultCredentialsChain.html
+const NO_CREDENTIALS: &str = "no credentials found in chain";
+
 /// Decides by code, and by the words only where AWS uses one code for everything.
 pub fn classify(error: &CloudError) -> Class {
     let (code, message, status) = match error {
@@ -179,6 +185,8 @@ pub fn classify(error: &CloudError) -> Class {
         return Class::Missing;
     }
     match status {
+        // The page of a web server does not say that a resource is missing.
+        404 if message.starts_with(STRANGE) => Class::Stop,
         404 => Class::Missing,
         405 | 501 => Class::Unsupported,
         401 | 403 => Class::Denied,
@@ -215,8 +223,8 @@ impl CloudError {
     pub fn answer_lost(&self) -> bool {
         match self {
             Self::Transport(_) => true,
-            // A lack of machines has the status 500, and is a plain no.
-            Self::Api { status, code, .. } => *status >= 500 && !NO_CAPACITY.contains(&code.as_str()),
+            // A lack of machines has the status 500, and is a plain no. A yes that cannot be read is one all the same.
+            Self::Api { status, code, .. } => *status < 300 || *status >= 500 && !NO_CAPACITY.contains(&code.as_str()),
             _ => false,
         }
     }
@@ -225,9 +233,15 @@ impl CloudError {
     pub fn hint(&self) -> Option<String> {
         match (self, self.class()) {
             (Self::Other { hint, .. }, _) => hint.clone(),
-            (Self::Transport(_), _) => {
-                Some("is the cloud running and its address right? `imagecrud-deploy doctor` looks".to_owned())
-            }
+            (Self::Transport(why), _) => Some(answers::hint(why).to_owned()),
+            (Self::Api { message, .. }, _) if message.starts_with(STRANGE) => Some(
+                "is the address right? a proxy, or the page that asks for a log-in, may answer in the cloud's place"
+                    .to_owned(),
+            ),
+            (Self::Api { message, code, .. }, _) if message.contains(CLOCK) || code == "RequestTimeTooSkewed" => Some(
+                "set the clock right, here or there: signatures hold for some minutes only (`timedatectl` shows it)"
+                    .to_owned(),
+            ),
             (Self::Api { code, .. }, _) if code.starts_with("ExpiredToken") => Some(
                 "the session's token has run out: take a new one (`aws sso login`, or a new eucarc); nothing is lost"
                     .to_owned(),
@@ -273,28 +287,27 @@ where
                     rest.split_once('<').map(|(text, _)| text)
                 };
                 let code = metadata.code().or_else(|| element("Code"));
+                let code = code.map_or_else(|| format!("HTTP {status}"), str::to_owned);
                 let message = metadata.message().or_else(|| element("Message"));
-                Self::Api {
-                    code: code.map_or_else(|| format!("HTTP {status}"), str::to_owned),
-                    message: message.unwrap_or("the cloud gave no reason").trim().to_owned(),
-                    status,
+                let mut message = message.unwrap_or("the cloud gave no reason").trim().to_owned();
+                let denied = matches!(status, 401 | 403) || DENIED.contains(&code.as_str());
+                if let Some(skew) = answers::clock_skew(context.raw()).filter(|_| denied) {
+                    message = format!("{message}; {skew}");
                 }
+                Self::Api { code, message, status }
             }
             SdkError::ResponseError(_) => {
-                Self::Api { code: format!("HTTP {status}"), message: "the answer could not be read".to_owned(), status }
+                let strange = answers::chain(&error).find_map(|cause| cause.downcast_ref::<NoAnswer>());
+                let message = strange.map_or_else(|| "the answer could not be read".to_owned(), ToString::to_string);
+                Self::Api { code: format!("HTTP {status}"), message, status }
             }
-            other => Self::Transport(innermost(other)),
+            other if answers::chain(other).any(|cause| cause.to_string().contains(NO_CREDENTIALS)) => Self::with_hint(
+                "this machine has no credentials for AWS",
+                "`aws configure` or `aws sso login` makes them; --cloud chooses another cloud",
+            ),
+            other => Self::Transport(answers::chain(other).last().map_or_else(String::new, ToString::to_string)),
         }
     }
-}
-
-/// The last cause says most ("Connection refused"); those around it are the SDK's layers.
-fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut cause = error;
-    while let Some(source) = cause.source() {
-        cause = source;
-    }
-    cause.to_string()
 }
 
 /// Turns "it is not there" into `None`.

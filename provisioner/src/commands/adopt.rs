@@ -23,7 +23,7 @@ pub async fn run(session: Session) -> Result<Exit, Failure> {
         return Err(Failure::new(doing, format!("{identity} has no bucket of a stack {stack}"))
             .hint("is it another cloud (--cloud) or another name (--stack)? `imagecrud-deploy up` makes a new one"));
     };
-    let lock = state::lock(directory, stack)?;
+    let lock = session.lock().await?;
     let mut state = match state::load(directory, stack) {
         Ok(Some(state)) if state.cloud != identity => {
             let what = format!("the state file here is about another cloud ({})", state.cloud);

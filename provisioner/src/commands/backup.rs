@@ -1,6 +1,6 @@
 //! `backup`: a snapshot of the data volume; with `--list` what there is, with `--delete` one less.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use aws_sdk_ec2::types::{Snapshot, SnapshotState, Volume};
 use serde_json::json;
@@ -9,11 +9,11 @@ use crate::cli::BackupOptions;
 use crate::cloud::Cloud;
 use crate::cloud::retry::CloudError;
 use crate::commands::Session;
-use crate::converge::Pause;
 use crate::error::{Exit, Failure, Left};
-use crate::report::{seconds, table};
+use crate::poll::{Look, Poll};
+use crate::report::table;
 use crate::resources::{backup, volume};
-use crate::state::{self, random_text};
+use crate::state::random_text;
 
 /// Snapshots go into an object store at the cloud's leisure.
 const LIMIT: Duration = Duration::from_secs(3600);
@@ -25,7 +25,7 @@ pub async fn run(session: Session, options: BackupOptions) -> Result<Exit, Failu
         let (cloud, _state) = session.connect(clients).await?;
         return list(&session, &cloud, options.json).await;
     }
-    let _lock = state::lock(&session.global.state_dir, session.config.stack())?;
+    let _lock = session.lock().await?;
     let (cloud, _state) = session.connect(clients).await?;
     match &options.delete {
         Some(id) => delete(&session, &cloud, id).await,
@@ -50,33 +50,28 @@ async fn create(session: &Session, cloud: &Cloud) -> Result<Exit, Failure> {
             return Err(fail(error));
         }
     };
-    let began = Instant::now();
-    let mut pause = Pause::default();
-    loop {
-        let snapshot = backup::find(cloud, &id).await.map_err(fail)?;
-        let progress = snapshot.as_ref().and_then(|s| s.progress()).unwrap_or_default().to_owned();
-        match snapshot.as_ref().and_then(|s| s.state()) {
-            Some(SnapshotState::Completed) => break,
-            Some(SnapshotState::Error) => {
-                step.failed();
-                let why = snapshot.as_ref().and_then(|s| s.state_message()).unwrap_or("the cloud gave no reason");
-                return Err(Failure::new(doing, format!("{id} failed: {why}")).left(Left::Something(id)));
-            }
-            _ => {}
-        }
-        if began.elapsed() > LIMIT {
-            step.failed();
-            return Err(Failure::new(doing, format!("{id} is not complete after {}", seconds(LIMIT)))
-                .left(Left::Something(id))
-                .hint("`imagecrud-deploy backup --list` shows how far it is"));
-        }
-        step.waiting("it to be complete", &progress, began.elapsed(), LIMIT);
-        if let Err(stopped) = session.interrupt.sleep(pause.lengthen()).await {
-            step.left();
-            return Err(stopped.left(Left::Something(id)));
-        }
-    }
-    step.done("complete");
+    let poll = Poll {
+        session,
+        step,
+        doing,
+        subject: &id,
+        state: "complete",
+        limit: LIMIT,
+        left: Left::Something(id.clone()),
+        hint: "`imagecrud-deploy backup --list` shows how far it is",
+    };
+    poll.until(|| async {
+        let snapshot = backup::find(cloud, &id).await?;
+        let snapshot = snapshot.as_ref();
+        let why = snapshot.and_then(|s| s.state_message()).unwrap_or("the cloud gave no reason");
+        let progress = snapshot.and_then(|s| s.progress()).unwrap_or_default();
+        Ok(match snapshot.and_then(|s| s.state()) {
+            Some(SnapshotState::Completed) => Look::Done(()),
+            Some(SnapshotState::Error) => Look::Never(why.to_owned()),
+            _ => Look::NotYet(progress.to_owned()),
+        })
+    })
+    .await?;
     session.report.data(&id);
     session.report.say(format!(
         "it holds every committed row as of one moment, as after a power cut: InnoDB replays its log when a\n\

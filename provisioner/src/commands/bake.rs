@@ -1,6 +1,6 @@
 //! `bake`: an image off a running VM, with all that it has installed. Later launches of its kind boot that image.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use aws_sdk_ec2::types::{Image, ImageState, Instance};
 
@@ -8,12 +8,11 @@ use crate::cli::{BakeOptions, Baked};
 use crate::cloud::Cloud;
 use crate::cloud::retry::CloudError;
 use crate::commands::Session;
-use crate::converge::Pause;
 use crate::error::{Exit, Failure, Left};
-use crate::report::{seconds, table};
+use crate::poll::{Look, Poll};
+use crate::report::table;
 use crate::resources::auto_scaling_group::{current, in_service_at_load_balancer, serves};
 use crate::resources::{baked_image, database_instance};
-use crate::state;
 
 const LIMIT: Duration = Duration::from_secs(3600);
 
@@ -22,7 +21,7 @@ pub async fn run(session: Session, options: BakeOptions) -> Result<Exit, Failure
     let doing = "baking an image";
     let fail = |error: CloudError| Failure::cloud(doing, &error);
     let clients = session.running_clients(doing).await?;
-    let _lock = state::lock(&session.global.state_dir, session.config.stack())?;
+    let _lock = session.lock().await?;
     let (cloud, _state) = session.connect(clients).await?;
     if options.list {
         return list(&session, &cloud).await;
@@ -53,37 +52,29 @@ pub async fn run(session: Session, options: BakeOptions) -> Result<Exit, Failure
             return Err(fail(error));
         }
     };
-    let began = Instant::now();
-    let mut pause = Pause::default();
-    loop {
-        let image = baked_image::find(&cloud, &image_id).await.map_err(fail)?;
-        match image.as_ref().and_then(|image| image.state()) {
-            Some(ImageState::Available) => {
-                if let Some(image) = &image {
-                    baked_image::tag_snapshots(&cloud, kind.of(), image).await.map_err(fail)?;
-                }
-                break;
+    let poll = Poll {
+        session: &session,
+        step,
+        doing,
+        subject: &image_id,
+        state: "available",
+        limit: LIMIT,
+        left: Left::Something(image_id.clone()),
+        hint: "`imagecrud-deploy bake --list` shows it",
+    };
+    let image = poll.until(|| async {
+        let image = baked_image::find(&cloud, &image_id).await?;
+        Ok(match (image.as_ref().and_then(|image| image.state()), image.as_ref()) {
+            (Some(ImageState::Available), Some(image)) => Look::Done(image.clone()),
+            (Some(ImageState::Failed | ImageState::Error | ImageState::Invalid), image) => {
+                let why = image.and_then(|image| image.state_reason()).and_then(|reason| reason.message());
+                Look::Never(why.unwrap_or("the cloud gave no reason").to_owned())
             }
-            Some(ImageState::Failed | ImageState::Error | ImageState::Invalid) => {
-                step.failed();
-                let why = image.as_ref().and_then(|i| i.state_reason()).and_then(|reason| reason.message());
-                return Err(Failure::new(doing, format!("{image_id} failed: {}", why.unwrap_or("no reason given")))
-                    .left(Left::Something(image_id)));
-            }
-            _ if began.elapsed() > LIMIT => {
-                step.failed();
-                return Err(Failure::new(doing, format!("{image_id} is not available after {}", seconds(LIMIT)))
-                    .left(Left::Something(image_id))
-                    .hint("`imagecrud-deploy bake --list` shows it"));
-            }
-            _ => step.waiting("it to be available", "", began.elapsed(), LIMIT),
-        }
-        if let Err(stopped) = session.interrupt.sleep(pause.lengthen()).await {
-            step.left();
-            return Err(stopped.left(Left::Something(image_id)));
-        }
-    }
-    step.done("baked");
+            _ => Look::NotYet(String::new()),
+        })
+    });
+    let image = image.await?;
+    baked_image::tag_snapshots(&cloud, kind.of(), &image).await.map_err(fail)?;
     session.report.data(&image_id);
     session.report.say(match kind {
         Baked::Web => "next: `imagecrud-deploy up` moves the web servers on to it, one after the other",

@@ -8,6 +8,7 @@ use clap::CommandFactory;
 use crate::cli::Cli;
 use crate::config::settings;
 use crate::error::{Exit, Failure};
+use crate::files;
 use crate::report::pretty;
 
 /// A completion script for a shell.
@@ -25,9 +26,12 @@ pub fn manual(directory: Option<&Path>) -> Result<Exit, Failure> {
         clap_mangen::Man::new(Cli::command()).render(&mut page).map_err(|error| Failure::new(doing, error))?;
         return print(doing, &page);
     };
-    std::fs::create_dir_all(directory)
-        .and_then(|()| clap_mangen::generate_to(Cli::command(), directory))
-        .map_err(|error| Failure::new(format!("{doing} to {}", directory.display()), error))?;
+    std::fs::create_dir_all(directory).and_then(|()| clap_mangen::generate_to(Cli::command(), directory)).map_err(
+        |error| {
+            Failure::new(format!("{doing} to {}", directory.display()), files::words(&error))
+                .hint("name a directory that can be written, or none: then it is printed")
+        },
+    )?;
     Ok(Exit::Done)
 }
 

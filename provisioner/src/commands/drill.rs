@@ -12,13 +12,13 @@ use crate::cli::{Disaster, DrillOptions};
 use crate::cloud::Cloud;
 use crate::cloud::retry::{CloudError, gone};
 use crate::commands::{Session, heal};
-use crate::converge::Pause;
-use crate::error::{Exit, Failure};
+use crate::error::{Exit, Failure, Left};
+use crate::poll::{Look, Poll};
 use crate::report::seconds;
 use crate::resources::auto_scaling_group::{current, in_service_at_load_balancer, serves};
 use crate::resources::gallery::{self, Count};
 use crate::resources::{database_instance, web_endpoint};
-use crate::state::{self, StateFile};
+use crate::state::StateFile;
 
 /// The group finds a dead instance, launches another, and the load balancer trusts it.
 const LIMIT: Duration = Duration::from_secs(900);
@@ -34,7 +34,7 @@ struct Victims {
 /// Runs it.
 pub async fn run(session: Session, options: DrillOptions) -> Result<Exit, Failure> {
     let doing = "drilling";
-    let lock = state::lock(&session.global.state_dir, session.config.stack())?;
+    let lock = session.lock().await?;
     let clients = session.running_clients(doing).await?;
     let (cloud, state) = session.connect(clients).await?;
     let fail = |error: CloudError| Failure::cloud(doing, &error);
@@ -192,29 +192,28 @@ async fn a_zone(cloud: &Cloud) -> Result<Victims, Failure> {
 async fn group_heals(session: &Session, cloud: &Cloud, victims: &[String]) -> Result<(), Failure> {
     let doing = "waiting for the group to heal";
     let step = session.report.step("auto-scaling-group/web", "healing by itself");
-    let began = Instant::now();
-    let mut pause = Pause::default();
-    loop {
+    let poll = Poll {
+        session,
+        step,
+        doing,
+        subject: "the group",
+        state: "healed",
+        limit: LIMIT,
+        left: Left::Nothing,
+        hint: "`imagecrud-deploy status` shows how far the instances are",
+    };
+    poll.until(|| async {
         let (group, serving) = tokio::join!(current(cloud), in_service_at_load_balancer(cloud));
-        let fail = |error: CloudError| Failure::cloud(doing, &error);
-        let (group, serving) = (group.map_err(fail)?, serving.map_err(fail)?);
-        let Some(group) = group else { return Err(Failure::new(doing, "the group is gone")) };
+        let (group, serving) = (group?, serving?);
+        let Some(group) = group else { return Ok(Look::Never("it is gone".to_owned())) };
         let wanted = usize::try_from(group.desired_capacity().unwrap_or_default()).unwrap_or_default();
         let is_victim = |id: &str| victims.iter().any(|victim| victim == id);
         let left = group.instances().iter().filter(|i| i.instance_id().is_some_and(is_victim)).count();
         let in_service = group.instances().iter().filter(|instance| serves(instance, &serving)).count();
         if left == 0 && in_service >= wanted {
-            break;
+            return Ok(Look::Done(()));
         }
-        if began.elapsed() > LIMIT {
-            step.failed();
-            return Err(Failure::new(doing, format!("{in_service}/{wanted} in service after {}", seconds(LIMIT)))
-                .hint("`imagecrud-deploy status` shows how far the instances are"));
-        }
-        let detail = format!("{in_service}/{wanted} in service");
-        step.waiting("the instances to be in service", &detail, began.elapsed(), LIMIT);
-        session.interrupt.sleep(pause.lengthen()).await?;
-    }
-    step.done("healed");
-    Ok(())
+        Ok(Look::NotYet(format!("{in_service}/{wanted} in service")))
+    })
+    .await
 }

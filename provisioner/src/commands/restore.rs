@@ -7,21 +7,22 @@ use std::time::{Duration, Instant};
 use aws_sdk_ec2::types::{SnapshotState, Volume, VolumeState};
 
 use crate::cli::RestoreOptions;
-use crate::cloud::retry::{CloudError, gone};
+use crate::cloud::retry::{CloudError, found, gone};
 use crate::cloud::{Cloud, site};
 use crate::commands::{Session, heal};
-use crate::converge::Pause;
 use crate::error::{Exit, Failure, Left};
+use crate::poll::{Look, Poll};
 use crate::report::seconds;
 use crate::resources::{backup, database_instance, gallery, keys, volume, web_endpoint};
-use crate::state::{self, StateFile};
+use crate::state::StateFile;
 
 const LIMIT: Duration = Duration::from_secs(600);
+const GOES_ON: &str = "run the same command again: it goes on from here";
 
 /// Runs it.
 pub async fn run(session: Session, options: RestoreOptions) -> Result<Exit, Failure> {
     let began = Instant::now();
-    let lock = state::lock(&session.global.state_dir, session.config.stack())?;
+    let lock = session.lock().await?;
     let clients = session.running_clients("restoring").await?;
     let (cloud, state) = session.connect(clients).await?;
     let state = Mutex::new(StateFile::open(&session.global.state_dir, state, lock)?);
@@ -115,31 +116,29 @@ async fn create_volume(
 async fn wait_for_volume(session: &Session, cloud: &Cloud, id: &str) -> Result<(), Failure> {
     let doing = format!("waiting for {id}");
     let step = session.report.step(id, "a volume of the backup");
-    let began = Instant::now();
-    let mut pause = Pause::default();
-    loop {
+    let poll = Poll {
+        session,
+        step,
+        doing: &doing,
+        subject: id,
+        state: "available",
+        limit: LIMIT,
+        left: Left::Something(id.to_owned()),
+        hint: GOES_ON,
+    };
+    poll.until(|| async {
         let answer = cloud.ec2.describe_volumes().volume_ids(id).send().await.map_err(CloudError::from);
-        let answer = crate::cloud::retry::found(answer).map_err(|error| Failure::cloud(&doing, &error))?;
+        let answer = found(answer)?;
         let state = answer.as_ref().and_then(|answer| answer.volumes().first()).and_then(Volume::state).cloned();
-        match state {
-            Some(VolumeState::Available | VolumeState::InUse) => break,
-            Some(VolumeState::Error | VolumeState::Deleted | VolumeState::Deleting) => {
-                step.failed();
-                return Err(Failure::new(doing, "it did not become available").left(Left::Something(id.to_owned())));
+        Ok(match state {
+            Some(VolumeState::Available | VolumeState::InUse) => Look::Done(()),
+            Some(state @ (VolumeState::Error | VolumeState::Deleted | VolumeState::Deleting)) => {
+                Look::Never(format!("its state is {}", state.as_str()))
             }
-            _ => {}
-        }
-        if began.elapsed() > LIMIT {
-            step.failed();
-            return Err(Failure::new(doing, format!("it is not available after {}", seconds(LIMIT)))
-                .left(Left::Something(id.to_owned()))
-                .hint("run the same command again: it goes on from here"));
-        }
-        step.waiting("it to be available", "", began.elapsed(), LIMIT);
-        session.interrupt.sleep(pause.lengthen()).await?;
-    }
-    step.done("available");
-    Ok(())
+            _ => Look::NotYet(String::new()),
+        })
+    })
+    .await
 }
 
 /// Terminates the database VM and waits until it is gone, so that nobody writes to either volume.
@@ -151,26 +150,26 @@ async fn stop_database(session: &Session, cloud: &Cloud) -> Result<(), Failure> 
     let step = session.report.step("instance/database", &format!("terminating {id}"));
     let terminated = cloud.ec2.terminate_instances().instance_ids(id).send().await.map_err(CloudError::from);
     gone(terminated).map_err(fail)?;
-    let began = Instant::now();
-    let mut pause = Pause::default();
-    loop {
+    let poll = Poll {
+        session,
+        step,
+        doing,
+        subject: id,
+        state: "terminated",
+        limit: LIMIT,
+        left: Left::Nothing,
+        hint: GOES_ON,
+    };
+    poll.until(|| async {
         let answer = cloud.ec2.describe_instances().instance_ids(id).send().await.map_err(CloudError::from);
-        let answer = crate::cloud::retry::found(answer).map_err(fail)?;
+        let answer = found(answer)?;
         let instance = answer.as_ref().and_then(|a| a.reservations().first()).and_then(|r| r.instances().first());
-        let state = instance.map_or("terminated", database_instance::state_of).to_owned();
-        if state == "terminated" {
-            break;
-        }
-        if began.elapsed() > LIMIT {
-            step.failed();
-            return Err(Failure::new(doing, format!("{id} is {state} after {}", seconds(LIMIT)))
-                .hint("run the same command again: it goes on from here"));
-        }
-        step.waiting("it to be gone", &state, began.elapsed(), LIMIT);
-        session.interrupt.sleep(pause.lengthen()).await?;
-    }
-    step.done("terminated");
-    Ok(())
+        Ok(match instance.map_or("terminated", database_instance::state_of) {
+            "terminated" => Look::Done(()),
+            state => Look::NotYet(state.to_owned()),
+        })
+    })
+    .await
 }
 
 /// Says what the restored rows show, as pictures deleted since the backup are not in the bucket any more.

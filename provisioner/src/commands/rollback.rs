@@ -14,13 +14,12 @@ use crate::resource::{Changes, Observed, Outputs, Resource};
 use crate::resources::rollout::{self, FAILED_TAG, ROLLED_BACK_TAG, Rollout};
 use crate::resources::web_version::{self, WebVersion};
 use crate::resources::{auto_scaling_group, launch_template};
-use crate::state;
 
 /// Runs it.
 pub async fn run(mut session: Session, options: RollbackOptions) -> Result<Exit, Failure> {
     let began = Instant::now();
     session.config.web.health_limit_secs = options.health_limit.or(session.config.web.health_limit_secs);
-    let _lock = state::lock(&session.global.state_dir, session.config.stack())?;
+    let _lock = session.lock().await?;
     let clients = session.running_clients("rolling back").await?;
     let (cloud, _state) = session.connect(clients).await?;
     let (versions, group) = versions::look(&cloud).await?;

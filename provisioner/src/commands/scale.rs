@@ -13,14 +13,14 @@ use crate::plan::Action;
 use crate::prices::estimate;
 use crate::resource::{Attributes, Changes, Observed, Outputs, Phase, Resource};
 use crate::resources::{auto_scaling_group, keys};
-use crate::state::{self, ScaleBounds, StateFile};
+use crate::state::{ScaleBounds, StateFile};
 
 /// Runs it.
 pub async fn run(session: Session, options: ScaleOptions) -> Result<Exit, Failure> {
     if options.plan {
         return plan(&session, &options).await;
     }
-    let lock = state::lock(&session.global.state_dir, session.config.stack())?;
+    let lock = session.lock().await?;
     let clients = session.running_clients("scaling").await?;
     let (cloud, state) = session.connect(clients).await?;
     let resources = session.declaration(&cloud, &state);

@@ -68,7 +68,7 @@ async fn watch(session: &Session, options: &StatusOptions) -> Result<Exit, Failu
                 }
             }
         }
-        session.interrupt.sleep(Duration::from_secs(options.interval)).await?;
+        session.interrupt.sleep(Duration::from_secs(options.interval.into())).await?;
     }
 }
 

@@ -29,7 +29,7 @@ pub async fn run(session: Session, options: TeardownOptions) -> Result<Exit, Fai
     if options.plan {
         return plan(&session, &options).await;
     }
-    let lock = state::lock(&session.global.state_dir, session.config.stack())?;
+    let lock = session.lock().await?;
     let Some(clients) = session.clients(WhenStopped::StartIfFounded).await? else {
         session.report.say("the local cloud does not run and holds nothing");
         session.report.data("0 left");

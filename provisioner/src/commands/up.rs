@@ -18,7 +18,7 @@ use crate::resource::Resource;
 use crate::resources::bundle::LocalBinary;
 use crate::resources::{keys, launch_spec, volume, web_endpoint};
 use crate::stack::{Blueprint, declare};
-use crate::state::{self, ScaleBounds, StateFile};
+use crate::state::{ScaleBounds, StateFile};
 
 /// How long a port may stay taken by a load balancer that is gone.
 const PORT_LIMIT: Duration = Duration::from_secs(5);
@@ -27,8 +27,9 @@ const PORT_LIMIT: Duration = Duration::from_secs(5);
 pub async fn run(mut session: Session, options: UpOptions) -> Result<Exit, Failure> {
     let began = Instant::now();
     choose(&mut session, &options.choices);
-    let lock = state::lock(&session.global.state_dir, session.config.stack())?;
+    let lock = session.lock().await?;
     let binary_path = bundle_path(&session)?;
+    LocalBinary::open(&binary_path)?;
     let hashing = tokio::task::spawn_blocking(move || LocalBinary::read(&binary_path));
     let clients = session
         .clients(WhenStopped::Start)

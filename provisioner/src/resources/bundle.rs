@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 use crate::cloud::Cloud;
 use crate::cloud::retry::{CloudError, found, gone};
 use crate::error::Failure;
+use crate::files::Unreadable;
 use crate::resource::{
     Changes, ClientToken, CloudResult, Desired, Observed, Outputs, Patience, Resource, ResourceKey, Retention,
 };
@@ -29,13 +30,23 @@ pub struct LocalBinary {
 }
 
 impl LocalBinary {
+    /// Opens a binary, which takes no time and tells whether it can be one.
+    pub fn open(path: &Path) -> Result<std::fs::File, Failure> {
+        let fail = |error| wrong(path, Unreadable::of(path, &error));
+        let file = std::fs::File::open(path).map_err(fail)?;
+        let metadata = file.metadata().map_err(fail)?;
+        match (metadata.is_file(), metadata.is_dir()) {
+            (_, true) => Err(wrong(path, "it is a directory")),
+            (false, _) => Err(wrong(path, "it is no file")),
+            (true, _) if metadata.len() == 0 => Err(wrong(path, "it is empty")),
+            _ => Ok(file),
+        }
+    }
+
     /// Reads and hashes a binary.
     pub fn read(path: &Path) -> Result<Self, Failure> {
-        let fail = |error: std::io::Error| {
-            Failure::new(format!("reading the app's binary {}", path.display()), error)
-                .hint("`make build` builds it; another place is named by web.bundle or --bundle")
-        };
-        let mut file = std::fs::File::open(path).map_err(fail)?;
+        let fail = |error| wrong(path, Unreadable::of(path, &error));
+        let mut file = Self::open(path)?;
         let mut hash = Sha256::new();
         let mut buffer = vec![0; 1 << 20];
         loop {
@@ -51,6 +62,11 @@ impl LocalBinary {
     pub fn object_key(&self) -> String {
         format!("{PREFIX}{}/imagecrud", self.sha256)
     }
+}
+
+fn wrong(path: &Path, why: impl std::fmt::Display) -> Failure {
+    Failure::usage(format!("reading the app's binary {}: {why}", path.display()))
+        .hint("`make build` builds it; another place is named by web.bundle or --bundle")
 }
 
 /// The binary in the bucket. Without a local one (a command that only looks) any will do.

@@ -15,6 +15,7 @@ use crate::resource::{
 use crate::resources::keys;
 use crate::resources::launch_spec::{LaunchSpec, digest, digest_of_user_data, metadata_tokens};
 use crate::resources::web_version::{self, WebVersion};
+use crate::state::sha256_hex;
 
 /// The launch template.
 pub struct LaunchTemplate(pub LaunchSpec);
@@ -162,12 +163,16 @@ impl Resource for LaunchTemplate {
     /// One that is there already (an answer was lost, or it was tried before) is not made twice.
     async fn update(&self, cloud: &Cloud, known: &Outputs, _: &Observed, _: &Changes) -> CloudResult<()> {
         let digest = self.0.digest(known);
-        let there = list(cloud).await?.into_iter().rev().find(|v| Value::Known(v.digest().to_owned()) == digest);
-        let number = match there {
-            Some(version) => version.name,
+        let versions = list(cloud).await?;
+        let number = match versions.iter().rev().find(|v| Value::Known(v.digest().to_owned()) == digest) {
+            Some(version) => version.name.clone(),
             None => {
+                let latest = versions.last().map_or("", |version| version.name.as_str());
+                let token = sha256_hex(format!("{}\n{digest}\n{latest}", cloud.stack_id).as_bytes());
                 let create = cloud.ec2.create_launch_template_version().launch_template_name(cloud.name("web"));
-                let answer = create.launch_template_data(self.data(known)?).send().await?;
+                // Also where a version whose answer was lost is not among those listed yet.
+                let create = create.launch_template_data(self.data(known)?).client_token(token);
+                let answer = create.send().await?;
                 let number = answer.launch_template_version().and_then(|version| version.version_number());
                 number.ok_or_else(|| CloudError::other("the cloud told no version number"))?.to_string()
             }

@@ -51,7 +51,8 @@ impl OwnDatabase {
         parsed.query_pairs_mut().append_pair("ssl-mode", "VERIFY_IDENTITY");
         if let Some(authority) = &authority {
             if !authority.contains("-----BEGIN CERTIFICATE-----") {
-                return Err(Failure::usage("database.authority holds no certificate in PEM"));
+                return Err(Failure::usage("database.authority holds no certificate in PEM")
+                    .hint("it is the file that begins with -----BEGIN CERTIFICATE-----"));
             }
             parsed.query_pairs_mut().append_pair("ssl-ca", AUTHORITY_PATH);
         }

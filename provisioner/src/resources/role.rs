@@ -8,9 +8,7 @@ use crate::cloud::{Cloud, RESOURCE_TAG, STACK_TAG};
 use crate::resource::{Changes, ClientToken, CloudResult, Desired, Observed, Outputs, Resource, ResourceKey};
 use crate::resources::keys;
 use crate::resources::own_database::AUTHORITY_KEY;
-use crate::state::sha256_hex;
-
-pub(crate) const POLICY_NAME: &str = "imagecrud";
+use crate::resources::policy;
 
 /// A role with its one inline policy.
 pub struct Role {
@@ -55,33 +53,6 @@ fn trust() -> Json {
     ]})
 }
 
-/// A short digest of a policy, the same for every way of writing the same JSON.
-pub(crate) fn digest(policy: &Json) -> String {
-    sha256_hex(policy.to_string().as_bytes())[..12].to_owned()
-}
-
-/// Policies come back percent-encoded from AWS, and plainly from others.
-pub(crate) fn digest_of_document(document: &str) -> String {
-    serde_json::from_str(document)
-        .or_else(|_| serde_json::from_str(&percent_decoded(document)))
-        .map_or_else(|_| "unreadable".to_owned(), |policy| digest(&policy))
-}
-
-fn percent_decoded(text: &str) -> String {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.bytes();
-    while let Some(byte) = rest.next() {
-        let decoded = if byte == b'%' {
-            let code: Vec<u8> = rest.by_ref().take(2).collect();
-            std::str::from_utf8(&code).ok().and_then(|code| u8::from_str_radix(code, 16).ok()).unwrap_or(byte)
-        } else {
-            byte
-        };
-        bytes.push(decoded);
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
-}
-
 #[async_trait]
 impl Resource for Role {
     fn key(&self) -> ResourceKey {
@@ -93,7 +64,7 @@ impl Resource for Role {
     }
 
     fn desired(&self, _known: &Outputs) -> Desired {
-        Desired::default().with("policy", digest(&self.policy))
+        Desired::default().with("policy", policy::digest(&self.policy))
     }
 
     async fn find(&self, cloud: &Cloud) -> CloudResult<Option<Observed>> {
@@ -102,12 +73,10 @@ impl Resource for Role {
         let Some(answer) = found(answer)? else { return Ok(None) };
         let tags = answer.role().map(|role| role.tags()).unwrap_or_default();
         cloud.check_ours(&format!("the role {name}"), tags.iter().map(|tag| (tag.key(), tag.value())))?;
-        let policy = cloud.iam.get_role_policy().role_name(&name).policy_name(POLICY_NAME).send().await;
-        let policy = match found(policy.map_err(CloudError::from))? {
-            Some(policy) => digest_of_document(policy.policy_document()),
-            None => "none".to_owned(),
-        };
-        Ok(Some(Observed::ready(name).with("policy", policy)))
+        let policy = cloud.iam.get_role_policy().role_name(&name).policy_name(policy::NAME).send().await;
+        let policy = found(policy.map_err(CloudError::from))?;
+        let digest = policy::digest_found(policy.as_ref().map(|policy| policy.policy_document()));
+        Ok(Some(Observed::ready(name).with("policy", digest)))
     }
 
     async fn create(&self, cloud: &Cloud, _known: &Outputs, _token: &ClientToken) -> CloudResult<()> {
@@ -143,7 +112,7 @@ impl Resource for Role {
 
 impl Role {
     async fn put_policy(&self, cloud: &Cloud, role: &str) -> CloudResult<()> {
-        let put = cloud.iam.put_role_policy().role_name(role).policy_name(POLICY_NAME);
+        let put = cloud.iam.put_role_policy().role_name(role).policy_name(policy::NAME);
         put.policy_document(self.policy.to_string()).send().await?;
         Ok(())
     }
@@ -152,16 +121,6 @@ impl Role {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_policy_is_recognised_however_it_comes_back() {
-        let role = Role::web("b");
-        let pretty = serde_json::to_string_pretty(&role.policy).unwrap();
-        let encoded: String = pretty.bytes().map(|b| format!("%{b:02X}")).collect();
-        assert_eq!(digest_of_document(&pretty), digest(&role.policy));
-        assert_eq!(digest_of_document(&encoded), digest(&role.policy));
-        assert_ne!(digest(&role.policy), digest(&Role::database("b").policy));
-    }
 
     #[test]
     fn the_database_may_not_touch_pictures_and_the_web_may_not_read_the_password() {

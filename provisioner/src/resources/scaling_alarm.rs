@@ -8,7 +8,7 @@ use aws_sdk_cloudwatch::types::{
 
 use crate::cloud::Cloud;
 use crate::cloud::retry::{CloudError, found, gone};
-use crate::config::ScalingMetric;
+use crate::config::scaling::ScalingMetric;
 use crate::resource::{Changes, ClientToken, CloudResult, Desired, Observed, Outputs, Resource, ResourceKey, Value};
 use crate::resources::keys;
 

@@ -8,7 +8,8 @@ use crate::cloud::Cloud;
 use crate::cloud::retry::{CloudError, found, gone};
 use crate::resource::{Changes, ClientToken, CloudResult, Desired, Observed, Outputs, Resource, ResourceKey};
 use crate::resources::keys;
-use crate::resources::role::{POLICY_NAME, Role, digest, digest_of_document};
+use crate::resources::policy;
+use crate::resources::role::Role;
 
 /// A user with its one inline policy.
 pub struct User {
@@ -30,7 +31,7 @@ fn path(cloud: &Cloud) -> String {
 
 impl User {
     async fn put_policy(&self, cloud: &Cloud, user: &str) -> CloudResult<()> {
-        let put = cloud.iam.put_user_policy().user_name(user).policy_name(POLICY_NAME);
+        let put = cloud.iam.put_user_policy().user_name(user).policy_name(policy::NAME);
         put.policy_document(self.policy.to_string()).send().await?;
         Ok(())
     }
@@ -47,7 +48,7 @@ impl Resource for User {
     }
 
     fn desired(&self, _known: &Outputs) -> Desired {
-        Desired::default().with("policy", digest(&self.policy))
+        Desired::default().with("policy", policy::digest(&self.policy))
     }
 
     async fn find(&self, cloud: &Cloud) -> CloudResult<Option<Observed>> {
@@ -61,12 +62,10 @@ impl Resource for User {
                 "choose another name with --stack, or remove it",
             ));
         }
-        let policy = cloud.iam.get_user_policy().user_name(&name).policy_name(POLICY_NAME).send().await;
-        let policy = match found(policy.map_err(CloudError::from))? {
-            Some(policy) => digest_of_document(policy.policy_document()),
-            None => "none".to_owned(),
-        };
-        Ok(Some(Observed::ready(name).with("policy", policy)))
+        let policy = cloud.iam.get_user_policy().user_name(&name).policy_name(policy::NAME).send().await;
+        let policy = found(policy.map_err(CloudError::from))?;
+        let digest = policy::digest_found(policy.as_ref().map(|policy| policy.policy_document()));
+        Ok(Some(Observed::ready(name).with("policy", digest)))
     }
 
     async fn create(&self, cloud: &Cloud, _known: &Outputs, _token: &ClientToken) -> CloudResult<()> {
@@ -91,7 +90,7 @@ impl Resource for User {
             let delete = cloud.iam.delete_access_key().user_name(user).access_key_id(id);
             gone(delete.send().await.map_err(CloudError::from))?;
         }
-        let policy = cloud.iam.delete_user_policy().user_name(user).policy_name(POLICY_NAME);
+        let policy = cloud.iam.delete_user_policy().user_name(user).policy_name(policy::NAME);
         gone(policy.send().await.map_err(CloudError::from))?;
         gone(cloud.iam.delete_user().user_name(user).send().await.map_err(CloudError::from))
     }

@@ -65,7 +65,7 @@ async fn unknown_zones_and_images_are_refused_with_what_exists_and_nothing_is_ma
     assert_eq!(image.code, 2, "{}", image.err);
     assert!(image.err.contains("the image ami-00000000 is unknown"), "{}", image.err);
     let bundle = moto.run(&["up", "--bundle", "nowhere"]).await;
-    assert_eq!(bundle.code, 1);
+    assert_eq!(bundle.code, 2);
     assert!(bundle.err.contains("nowhere") && bundle.err.contains("make build"), "{}", bundle.err);
     assert_eq!(moto.listing().await, before);
 }

@@ -9,7 +9,8 @@ use hyper::body::{Bytes, Incoming};
 use hyper::header::{HeaderMap, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
-use tokio::net::{TcpListener, UnixStream};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream, UnixStream};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
@@ -35,6 +36,8 @@ pub(crate) enum Fault {
     Killed,
     /// Is carried out, and answered when the test says so. No fault, and no part of the matrix.
     Held,
+    /// Is refused as one more than the account may have. No part of the matrix, as nothing heals it.
+    Quota,
 }
 
 impl Fault {
@@ -42,11 +45,13 @@ impl Fault {
         [Self::Before, Self::After, Self::AfterOnce, Self::Throttled, Self::Hidden, Self::Killed];
 }
 
-/// Where calls go: the sockets of the local cloud's API and of its S3.
+/// Where calls go.
 #[derive(Clone, Debug)]
-pub(crate) struct Upstream {
-    pub(crate) api: PathBuf,
-    pub(crate) s3: PathBuf,
+pub(crate) enum Upstream {
+    /// The sockets of the local cloud's API and of its S3.
+    Sockets { api: PathBuf, s3: PathBuf },
+    /// A port of this machine.
+    Port(u16),
 }
 
 /// Asked before a call goes on, told after it was carried out.
@@ -227,6 +232,7 @@ async fn serve<H: Hook>(
             let code = if call.service() == "s3" { "SlowDown" } else { "Throttling" };
             return Ok(refusal(&call, StatusCode::SERVICE_UNAVAILABLE, code, is_head));
         }
+        Some(Fault::Quota) => return Ok(refusal(&call, StatusCode::BAD_REQUEST, quota_code(&call), is_head)),
         _ => {}
     }
     shared.hook.before(&call, fault).await;
@@ -306,9 +312,21 @@ async fn forward<H>(
 ) -> Result<Answer, NoAnswer> {
     parts.headers.remove("expect");
     let request = Request::from_parts(parts, Full::new(body));
-    let Upstream { api, s3 } = &shared.upstream;
-    let socket = if request.uri().path().starts_with("/services/objectstorage") { s3 } else { api };
-    let stream = UnixStream::connect(socket).await.map_err(|_| NoAnswer)?;
+    match &shared.upstream {
+        Upstream::Sockets { api, s3 } => {
+            let socket = if request.uri().path().starts_with("/services/objectstorage") { s3 } else { api };
+            sent(UnixStream::connect(socket).await.map_err(|_| NoAnswer)?, request).await
+        }
+        Upstream::Port(port) => {
+            sent(TcpStream::connect(("127.0.0.1", *port)).await.map_err(|_| NoAnswer)?, request).await
+        }
+    }
+}
+
+async fn sent<S>(stream: S, request: Request<Full<Bytes>>) -> Result<Answer, NoAnswer>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|_| NoAnswer)?;
     let connection = tokio::spawn(connection);
@@ -317,6 +335,20 @@ async fn forward<H>(
     let body = body.collect().await.map_err(|_| NoAnswer)?.to_bytes();
     connection.abort();
     Ok(Answer { status: parts.status, headers: end_to_end(&parts.headers), body })
+}
+
+/// How each API says that an account has as many as it may have.
+/// https://docs.aws.amazon.com/elasticloadbalancing/2012-06-01/APIReference/API_CreateLoadBalancer.html
+/// https://docs.aws.amazon.com/IAM/latest/APIReference/API_CreateRole.html
+/// https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html
+fn quota_code(call: &Call) -> &'static str {
+    match (call.service(), call.action()) {
+        ("elasticloadbalancing", _) => "TooManyLoadBalancers",
+        ("s3", _) => "TooManyBuckets",
+        ("ec2", "CreateVolume") => "VolumeLimitExceeded",
+        ("ec2", "CreateSecurityGroup") => "SecurityGroupLimitExceeded",
+        _ => "LimitExceeded",
+    }
 }
 
 /// A refusal in the form of the call's API.

@@ -5,25 +5,31 @@ use std::process::{Output, Stdio};
 use std::time::Duration;
 
 use imagecrud_deploy::error::Exit;
-use imagecrud_deploy::state;
+use imagecrud_deploy::lock;
 use localcloud::behaviour::Behaviour;
 use tokio::process::{Child, Command};
 
 use crate::calls::Call;
-use crate::fake_stack::{FakeStack, STACK, on_deep_stacks};
+use crate::fake_stack::FakeStack;
 use crate::faulty_proxy::Fault;
+use crate::stage::{STACK, on_deep_stacks};
 
 const UP: &[&str] = &["up"];
 const TEARDOWN: &[&str] = &["teardown", "--yes", "--delete-data"];
 /// Longer than any machine is busy with something else.
 const LIMIT: Duration = Duration::from_secs(60);
 
+/// Starts the program.
+fn program(arguments: Vec<String>) -> Child {
+    let mut program = Command::new(env!("CARGO_BIN_EXE_imagecrud-deploy"));
+    program.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    program.kill_on_drop(true).spawn().unwrap()
+}
+
 /// Starts the program and returns when it stands in that call.
 async fn standing_in(stack: &FakeStack, command: &[&str], call: &Call) -> Child {
     stack.proxy.expect(Some((call.clone(), Fault::Held)));
-    let mut program = Command::new(env!("CARGO_BIN_EXE_imagecrud-deploy"));
-    program.args(stack.arguments(command)).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let child = program.kill_on_drop(true).spawn().unwrap();
+    let child = program(stack.arguments(command));
     tokio::time::timeout(LIMIT, stack.proxy.killed()).await.unwrap_or_else(|_| panic!("{call} did not come up"));
     child
 }
@@ -52,13 +58,13 @@ async fn done(stack: &FakeStack, command: &[&str]) {
     assert_eq!(stack.run(command).await.unwrap(), Exit::Done);
 }
 
-/// Waits until the program has heard the signal: it says so.
-async fn heard(child: &mut Child) {
+/// Waits until the program says that, and returns the line.
+async fn words_of(child: &mut Child, words: &str) -> String {
     use tokio::io::{AsyncBufReadExt as _, BufReader};
     let mut lines = BufReader::new(child.stderr.as_mut().unwrap()).lines();
     while let Some(line) = tokio::time::timeout(LIMIT, lines.next_line()).await.unwrap().unwrap() {
-        if line.contains("Ctrl-C again stops at once") {
-            return;
+        if line.contains(words) {
+            return line;
         }
     }
     panic!("it ended without a word");
@@ -76,7 +82,7 @@ async fn every_phase(twice: bool) {
             }
             let mut child = standing_in(&stack, command, call).await;
             interrupt(&child);
-            heard(&mut child).await;
+            words_of(&mut child, "Ctrl-C again stops at once").await;
             if twice {
                 interrupt(&child); // the call is never answered
             } else {
@@ -94,7 +100,9 @@ async fn every_phase(twice: bool) {
             }
             stack.proxy.release();
             stack.proxy.idle().await;
-            drop(state::lock(&stack.state_dir(), STACK).unwrap_or_else(|failure| panic!("in {call}: {failure}")));
+            let lock = lock::attempt(&stack.state_dir(), STACK).await.unwrap();
+            assert!(matches!(lock, lock::Attempt::Taken(_)), "in {call} it left a lock");
+            drop(lock);
             done(&stack, TEARDOWN).await;
             assert_eq!(stack.listing().await, before, "after Ctrl-C in {call}");
         }
@@ -113,7 +121,7 @@ fn ctrl_c_twice_stops_at_once_and_leaves_no_lock() {
 }
 
 #[test]
-fn a_second_up_is_told_who_holds_the_lock_and_a_dead_owners_lock_heals() {
+fn a_second_up_is_told_who_holds_the_lock_or_waits_for_it_and_a_dead_owners_lock_heals() {
     on_deep_stacks(async {
         let stack = FakeStack::start(Behaviour::Everything).await;
         let call = Call { name: "s3.ListBuckets".to_owned(), nth: 1 };
@@ -124,9 +132,21 @@ fn a_second_up_is_told_who_holds_the_lock_and_a_dead_owners_lock_heals() {
         let told = failure.to_string();
         assert!(told.contains(&format!("another run works on it: process {pid} of ")), "{told}");
         assert!(told.contains(&format!(" on {}, for ", host.trim())), "{told}");
-        assert!(told.contains("hint: wait for it to end"), "{told}");
+        assert!(told.contains("hint: let this run wait for it with --lock-timeout"), "{told}");
+        let failure = stack.run(&["up", "--lock-timeout", "1"]).await.unwrap_err();
+        assert!(failure.to_string().contains("hint: it did not end within 1.0s"), "{failure}");
+
+        let mut loud = stack.arguments(&["up", "--lock-timeout", "600"]);
+        loud.retain(|argument| argument != "--quiet");
+        let mut waiting = program(loud);
+        let said = words_of(&mut waiting, "waiting up to 10m for").await;
+        assert!(said.contains(&format!("lock: waiting up to 10m for process {pid} of ")), "{said}");
         holder.kill().await.unwrap();
+        stack.proxy.expect(None);
         stack.proxy.release();
+        // What waited goes on, from what the killed one had begun.
+        let output = tokio::time::timeout(LIMIT, waiting.wait_with_output()).await.unwrap().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         stack.proxy.idle().await;
         done(&stack, UP).await;
         done(&stack, TEARDOWN).await;

@@ -6,6 +6,8 @@
 )]
 #![allow(clippy::unwrap_used, reason = "a test ends there")]
 
+mod bad_answers;
+mod bad_input;
 mod behaviours;
 mod calls;
 mod command_line;
@@ -18,9 +20,12 @@ mod listing;
 mod looking;
 mod matrix;
 mod moto;
+mod moto_stack;
 mod releases;
 mod screens;
 mod side_by_side;
+mod stage;
+mod versions;
 mod vms;
 mod whole_way;
 mod whole_way_releases;

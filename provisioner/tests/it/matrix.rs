@@ -1,8 +1,9 @@
 //! Nothing lost, nothing left: every call of `up` and of `teardown`, struck by every fault, and then `up` and `teardown`
-//! again, with the state file and without it. All of it, on the local cloud.
+//! again, with the state file and without it. All of it, on the local cloud as it is and as other clouds.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
+use std::ops::Deref;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -11,8 +12,11 @@ use imagecrud_deploy::error::{Exit, Failure};
 use localcloud::behaviour::Behaviour;
 
 use crate::calls::{Call, is_probe, is_read};
-use crate::fake_stack::{FakeStack, on_deep_stacks};
+use crate::fake_stack::FakeStack;
 use crate::faulty_proxy::Fault;
+use crate::moto;
+use crate::moto_stack::MotoStack;
+use crate::stage::{Stage, on_deep_stacks};
 
 const UP: &[&str] = &["up"];
 const TEARDOWN: &[&str] = &["teardown", "--yes", "--delete-data"];
@@ -20,6 +24,31 @@ const TEARDOWN: &[&str] = &["teardown", "--yes", "--delete-data"];
 const LIMIT: Duration = Duration::from_secs(120);
 /// A cloud remembers terminated instances for an hour: after so many chains the next one is begun.
 const CHAINS_PER_CLOUD: usize = 15;
+
+/// On which cloud.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum On {
+    Local(Behaviour),
+    Moto,
+}
+
+impl On {
+    async fn start(self) -> Box<dyn Deref<Target = Stage> + Send + Sync> {
+        match self {
+            Self::Local(behaviour) => Box::new(FakeStack::start(behaviour).await),
+            Self::Moto => Box::new(MotoStack::start().await),
+        }
+    }
+
+    /// Whether a call is part of a question that moto answers by doing what cannot be: it makes a volume in a zone, and a
+    /// group in a VPC, that is not there, and they are deleted at once. What an end in between leaves goes with the
+    /// teardown only.
+    fn is_question(self, call: &Call) -> bool {
+        let undoes = ["DeleteVolume", "DeleteSecurityGroup"].contains(&call.action()) && call.nth == 1;
+        let looks = call.name.starts_with("ec2.DescribeSecurityGroups GroupId.1=");
+        self == Self::Moto && (is_probe(call) || undoes || looks)
+    }
+}
 
 /// One cell of the matrix.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -48,7 +77,7 @@ struct Undisturbed {
     repeated: BTreeSet<Call>,
 }
 
-async fn done(stack: &FakeStack, command: &[&str]) -> Result<(), String> {
+async fn done(stack: &Stage, command: &[&str]) -> Result<(), String> {
     match tokio::time::timeout(LIMIT, stack.run(command)).await {
         Ok(Ok(Exit::Done)) => Ok(()),
         Ok(Ok(exit)) => Err(format!("{command:?} ended with {exit:?}")),
@@ -57,22 +86,29 @@ async fn done(stack: &FakeStack, command: &[&str]) -> Result<(), String> {
     }
 }
 
-async fn undisturbed(stack: &FakeStack) -> Undisturbed {
+async fn undisturbed(on: On, stack: &Stage) -> Undisturbed {
     let before = stack.listing().await;
     stack.proxy.expect(None);
     done(stack, UP).await.unwrap();
-    let (up, _) = stack.proxy.calls();
+    let (mut up, _) = stack.proxy.calls();
     let mut repeated = stack.proxy.repeated();
     let standing = stack.listing().await;
     stack.proxy.expect(None);
     done(stack, UP).await.unwrap();
-    let changing = |call: &&Call| !is_read(call.action()) && !is_probe(call);
+    let changing = |call: &&Call| !is_read(call.action()) && !is_probe(call) && !on.is_question(call);
     assert_eq!(stack.proxy.calls().0.iter().find(changing), None, "a second up changes nothing");
     stack.proxy.expect(None);
     done(stack, TEARDOWN).await.unwrap();
-    let (teardown, _) = stack.proxy.calls();
+    let (mut teardown, _) = stack.proxy.calls();
     repeated.extend(stack.proxy.repeated());
     same(&stack.listing().await, &before, "after teardown").unwrap();
+    for calls in [&mut up, &mut teardown] {
+        let all = calls.len();
+        calls.retain(|call| !on.is_question(call));
+        if calls.len() < all {
+            println!("{} calls are left out: questions that this cloud answers by deeds", all - calls.len());
+        }
+    }
     Undisturbed { before, standing, up, teardown, repeated }
 }
 
@@ -93,7 +129,7 @@ fn same(found: &[String], wanted: &[String], when: &str) -> Result<(), String> {
 }
 
 /// Runs the command that is struck. Whether it fails is its own affair, but not with a panic or by hanging.
-async fn struck(stack: &FakeStack, case: &Case) -> Result<Option<Failure>, String> {
+async fn struck(stack: &Stage, case: &Case) -> Result<Option<Failure>, String> {
     if case.fault == Fault::Killed && case.forgets {
         let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_imagecrud-deploy"));
         command.args(stack.arguments(case.command)).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
@@ -117,7 +153,7 @@ async fn struck(stack: &FakeStack, case: &Case) -> Result<Option<Failure>, Strin
 type Chain = Vec<Case>;
 
 /// Strikes a command, lets `up` heal it, and compares. Whether the call came up at all; what went wrong otherwise.
-async fn run(stack: &FakeStack, case: &Case, undisturbed: &Undisturbed) -> Result<bool, String> {
+async fn run(stack: &Stage, case: &Case, undisturbed: &Undisturbed) -> Result<bool, String> {
     stack.proxy.expect(Some((case.call.clone(), case.fault)));
     let failure = struck(stack, case).await?;
     stack.proxy.idle().await;
@@ -140,7 +176,7 @@ async fn run(stack: &FakeStack, case: &Case, undisturbed: &Undisturbed) -> Resul
 }
 
 /// In the end nothing is left, in the cloud and on this machine.
-async fn torn_down(stack: &FakeStack, undisturbed: &Undisturbed) -> Result<(), String> {
+async fn torn_down(stack: &Stage, undisturbed: &Undisturbed) -> Result<(), String> {
     stack.proxy.expect(None);
     done(stack, TEARDOWN).await?;
     same(&stack.listing().await, &undisturbed.before, "after teardown")?;
@@ -195,9 +231,14 @@ impl Results {
     }
 }
 
-async fn work(chains: Arc<Mutex<VecDeque<Chain>>>, undisturbed: Arc<Undisturbed>, results: Arc<Mutex<Results>>) {
+async fn work(
+    on: On,
+    chains: Arc<Mutex<VecDeque<Chain>>>,
+    undisturbed: Arc<Undisturbed>,
+    results: Arc<Mutex<Results>>,
+) {
     loop {
-        let stack = FakeStack::start(Behaviour::Everything).await;
+        let stack = on.start().await;
         for _ in 0..CHAINS_PER_CLOUD {
             let Some(chain) = chains.lock().unwrap().pop_front() else { return };
             if !follow(&stack, chain, &chains, &undisturbed, &results).await {
@@ -209,7 +250,7 @@ async fn work(chains: Arc<Mutex<VecDeque<Chain>>>, undisturbed: Arc<Undisturbed>
 
 /// Whether the cloud is again as it was before.
 async fn follow(
-    stack: &FakeStack,
+    stack: &Stage,
     chain: Chain,
     chains: &Mutex<VecDeque<Chain>>,
     undisturbed: &Undisturbed,
@@ -270,21 +311,18 @@ fn print(results: &Results, took: Duration) {
 const INNER: &str = "IMAGECRUD_MATRIX";
 
 /// In a process of its own, as thousands of commands tell their URLs on its stdout: only the matrix is printed here.
-#[test]
-fn every_call_struck_by_every_fault_ends_as_without_it_and_leaves_nothing() {
+fn matrix(on: On, test: &str) {
     if std::env::var_os(INNER).is_some() {
-        return on_deep_stacks(whole_matrix());
+        return on_deep_stacks(whole_matrix(on));
     }
-    let name = "matrix::every_call_struck_by_every_fault_ends_as_without_it_and_leaves_nothing";
     // It ends with this process, however that ends.
-    let output = std::process::Command::new("setpriv")
-        .args(["--pdeathsig", "KILL"])
-        .arg(std::env::current_exe().unwrap())
-        .args(["--exact", name, "--nocapture"])
-        .env(INNER, "1")
-        .stderr(Stdio::inherit())
-        .output()
-        .unwrap();
+    let mut command = std::process::Command::new("setpriv");
+    command.args(["--pdeathsig", "KILL"]).arg(std::env::current_exe().unwrap());
+    command.args(["--exact", &format!("matrix::{test}"), "--nocapture", "--include-ignored"]).env(INNER, "1");
+    if on == On::Moto {
+        command.env("http_proxy", moto::web_servers()).env("no_proxy", "127.0.0.1");
+    }
+    let output = command.stderr(Stdio::inherit()).output().unwrap();
     let told = String::from_utf8_lossy(&output.stdout).into_owned();
     for line in told.lines().filter(|line| !line.starts_with("http://") && *line != "0 left") {
         println!("{line}");
@@ -292,10 +330,34 @@ fn every_call_struck_by_every_fault_ends_as_without_it_and_leaves_nothing() {
     assert!(output.status.success(), "{:?}", output.status);
 }
 
-async fn whole_matrix() {
+#[test]
+fn every_call_struck_by_every_fault_ends_as_without_it_and_leaves_nothing() {
+    let test = "every_call_struck_by_every_fault_ends_as_without_it_and_leaves_nothing";
+    matrix(On::Local(Behaviour::Everything), test);
+}
+
+#[test]
+#[ignore = "takes long: `make matrix`"]
+fn every_call_struck_by_every_fault_as_on_eucalyptus() {
+    matrix(On::Local(Behaviour::Eucalyptus44), "every_call_struck_by_every_fault_as_on_eucalyptus");
+}
+
+#[test]
+#[ignore = "takes long: `make matrix`"]
+fn every_call_struck_by_every_fault_as_on_aws() {
+    matrix(On::Local(Behaviour::Aws), "every_call_struck_by_every_fault_as_on_aws");
+}
+
+#[test]
+#[ignore = "not right yet: interfaces and policies that moto itself leaves behind are taken for ours"]
+fn every_call_struck_by_every_fault_on_moto() {
+    matrix(On::Moto, "every_call_struck_by_every_fault_on_moto");
+}
+
+async fn whole_matrix(on: On) {
     let began = Instant::now();
-    let stack = FakeStack::start(Behaviour::Everything).await;
-    let undisturbed = Arc::new(undisturbed(&stack).await);
+    let stack = on.start().await;
+    let undisturbed = Arc::new(undisturbed(on, &stack).await);
     drop(stack);
     println!("undisturbed: {} calls of up, {} of teardown", undisturbed.up.len(), undisturbed.teardown.len());
     let mut todo = chains(&undisturbed);
@@ -306,7 +368,7 @@ async fn whole_matrix() {
     let (todo, results) = (Arc::new(Mutex::new(todo)), Arc::new(Mutex::new(Results::default())));
     let mut workers = tokio::task::JoinSet::new();
     for _ in 0..6 {
-        workers.spawn(work(todo.clone(), undisturbed.clone(), results.clone()));
+        workers.spawn(work(on, todo.clone(), undisturbed.clone(), results.clone()));
     }
     while let Some(ended) = workers.join_next().await {
         ended.unwrap();

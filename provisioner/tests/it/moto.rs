@@ -45,6 +45,32 @@ pub(crate) fn free_port() -> u16 {
     TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
 }
 
+/// Starts moto, which writes its log into a directory. It ends with this process, however that ends.
+pub(crate) fn serve(directory: &Path) -> (Child, u16) {
+    let port = free_port();
+    let log = std::fs::File::create(directory.join("moto.log")).unwrap();
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "KILL"]).arg(program()).args(["-H", "127.0.0.1", "-p", &port.to_string()]);
+    (command.stdout(Stdio::null()).stderr(log).spawn().unwrap(), port)
+}
+
+/// The eucarc of a moto that is reached at a port.
+pub(crate) fn eucarc(port: u16) -> String {
+    let names = ["EC2", "S3", "AWS_ELB", "AWS_AUTO_SCALING", "AWS_CLOUDWATCH", "AWS_IAM"];
+    let addresses: String = names.iter().map(|name| format!("export {name}_URL=http://127.0.0.1:{port}\n")).collect();
+    let keys = "export AWS_ACCESS_KEY_ID=test\nexport AWS_SECRET_ACCESS_KEY=test\nexport AWS_AUTH_REGION=us-east-1\n";
+    format!("{addresses}{keys}")
+}
+
+/// Returns when it answers.
+pub(crate) async fn answers(clients: &Clients) {
+    let began = Instant::now();
+    while clients.ec2.describe_vpcs().send().await.is_err() {
+        assert!(began.elapsed() < Duration::from_secs(60), "moto does not answer");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
 /// A running moto, its credentials, and a directory to work in. Ends with the test.
 pub(crate) struct Moto {
     server: Child,
@@ -64,24 +90,9 @@ impl Drop for Moto {
 
 impl Moto {
     pub(crate) async fn start() -> Self {
-        let port = free_port();
         let directory = tempfile::tempdir().unwrap();
-        let log = std::fs::File::create(directory.path().join("moto.log")).unwrap();
-        // It ends with this process, however that ends.
-        let server = Command::new("setpriv")
-            .args(["--pdeathsig", "KILL"])
-            .arg(program())
-            .args(["-H", "127.0.0.1", "-p", &port.to_string()])
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .unwrap();
-        let names = ["EC2", "S3", "AWS_ELB", "AWS_AUTO_SCALING", "AWS_CLOUDWATCH", "AWS_IAM"];
-        let mut eucarc: String =
-            names.iter().map(|name| format!("export {name}_URL=http://127.0.0.1:{port}\n")).collect();
-        eucarc.push_str(
-            "export AWS_ACCESS_KEY_ID=test\nexport AWS_SECRET_ACCESS_KEY=test\nexport AWS_AUTH_REGION=us-east-1\n",
-        );
+        let (server, port) = serve(directory.path());
+        let eucarc = eucarc(port);
         std::fs::write(directory.path().join("eucarc"), &eucarc).unwrap();
         std::fs::write(directory.path().join("app"), "first version").unwrap();
         let settings = format!(
@@ -92,13 +103,8 @@ impl Moto {
         std::fs::write(directory.path().join("imagecrud.toml"), settings).unwrap();
         let clients = for_eucarc(&Eucarc::parse(&eucarc, "/"), None).await.unwrap();
         let stop = Arc::new(AtomicBool::new(false));
-        let moto = Self { server, directory, clients, proxy: web_servers(), stop };
-        let began = Instant::now();
-        while moto.clients.ec2.describe_vpcs().send().await.is_err() {
-            assert!(began.elapsed() < Duration::from_secs(60), "moto does not answer");
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-        moto
+        answers(&clients).await;
+        Self { server, directory, clients, proxy: web_servers(), stop }
     }
 
     /// Plays the database VM: publishes its address, as cloud-init would.
@@ -211,7 +217,7 @@ pub(crate) async fn publish(clients: &Clients) -> bool {
 }
 
 /// Plays the web VMs behind the load balancer, whose name nobody resolves: a proxy that answers 200 to all.
-fn web_servers() -> String {
+pub(crate) fn web_servers() -> String {
     use std::io::{Read, Write};
     let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let address = format!("http://{}", listener.local_addr().unwrap());

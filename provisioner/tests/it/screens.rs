@@ -9,12 +9,14 @@ use imagecrud_deploy::pace::Pace;
 use localcloud::behaviour::Behaviour;
 
 use crate::calls::{Call, without_ids};
-use crate::fake_stack::{FakeStack, on_deep_stacks};
+use crate::fake_stack::FakeStack;
+use crate::faulty_proxy::Fault;
+use crate::stage::on_deep_stacks;
 
 const UP: &[&str] = &["up"];
 const TEARDOWN: &[&str] = &["teardown", "--yes", "--delete-data"];
 /// Minutes pass in seconds.
-const SOON: Pace = Pace { pauses: 20, limits: 150 };
+const SOON: Pace = Pace { pauses: 20, limits: 150, answers: 1 };
 const CONSOLE: &str = "[    1.2] Cloud-init v. 22.4.2 running 'init' at Fri, 27 Nov 2026 10:00:00 +0000. Up 1.2 seconds.\n\
     [    4.1] Cloud-init v. 22.4.2 running 'modules:final' at Fri, 27 Nov 2026 10:00:03 +0000. Up 4.1 seconds.\n\
     install-mysql.sh: looking for the data volume\n\
@@ -43,9 +45,11 @@ fn is_as_kept(name: &str, stack: &FakeStack, failure: &Failure) {
         return;
     }
     let kept = std::fs::read_to_string(path).unwrap_or_default();
-    // How much else stood by then is a race.
-    let steady =
-        |text: &str| text.lines().filter(|line| !line.starts_with("standing: ")).collect::<Vec<_>>().join("\n");
+    // How much else stood by then is a race, and so is how far the end of a VM has come.
+    let steady = |text: &str| {
+        let lines = text.lines().filter(|line| !line.starts_with("standing: "));
+        lines.collect::<Vec<_>>().join("\n").replace(" is stopping: ", " is stopped: ")
+    };
     assert_eq!(steady(&screen), steady(&kept), "{name}");
     assert!(screen.contains("\nstanding: ") == kept.contains("\nstanding: "), "{screen}");
 }
@@ -64,6 +68,40 @@ fn a_quota_that_is_used_up_is_said_and_how_to_go_on() {
         is_as_kept("quota", &stack, &failure);
         assert_eq!(failure.left, Left::Nothing);
         assert_eq!(stack.run(TEARDOWN).await.unwrap(), Exit::Done);
+    });
+}
+
+#[test]
+fn a_quota_of_any_api_that_is_used_up_is_said_and_up_goes_on_once_it_is_raised() {
+    on_deep_stacks(async {
+        let stack = FakeStack::start(Behaviour::Everything).await;
+        stack.proxy.expect(None);
+        heals(&stack).await;
+        let (calls, _) = stack.proxy.calls();
+        for limited in [
+            "elasticloadbalancing.CreateLoadBalancer",
+            "iam.CreateRole",
+            "iam.CreateInstanceProfile",
+            "autoscaling.CreateAutoScalingGroup",
+            "s3.CreateBucket",
+            "ec2.CreateVolume",
+            "ec2.CreateSecurityGroup",
+        ] {
+            let is_limited = |call: &&Call| {
+                format!("{}.{}", call.service(), call.action()) == limited && !call.name.contains("-probe")
+            };
+            let call = calls.iter().find(is_limited).unwrap_or_else(|| panic!("no {limited}")).clone();
+            stack.proxy.expect(Some((call, Fault::Quota)));
+            let failure = stack.run(UP).await.unwrap_err();
+            let said = failure.to_string();
+            println!("{limited}: {said}");
+            assert!(said.starts_with("creating ") && said.contains("\nstanding: "), "{limited}: {said}");
+            assert!(said.contains("hint: the account has reached a limit of its own"), "{limited}: {said}");
+            assert_eq!(failure.left, Left::Nothing, "{limited}");
+            stack.proxy.expect(None);
+            assert_eq!(stack.run(UP).await.unwrap(), Exit::Done, "{limited}");
+            assert_eq!(stack.run(TEARDOWN).await.unwrap(), Exit::Done, "{limited}");
+        }
     });
 }
 
@@ -124,7 +162,7 @@ fn a_database_that_never_serves_is_shown_with_cloud_inits_stage() {
         let (failure, ()) = tokio::join!(stack.run(UP), speaks);
         is_as_kept("database-never-serves", &stack, &failure.unwrap_err());
         stack.is_silent.store(false, std::sync::atomic::Ordering::SeqCst);
-        stack.pace = Pace { pauses: 20, limits: 1 };
+        stack.pace = Pace { pauses: 20, limits: 1, answers: 1 };
         heals(&stack).await;
     });
 }
@@ -137,7 +175,7 @@ fn web_servers_that_never_get_healthy_are_shown_with_the_load_balancers_reason()
         stack.machines.proxy.set_health_of_others(Some(false));
         let failure = stack.run(UP).await.unwrap_err();
         is_as_kept("web-never-healthy", &stack, &failure);
-        stack.pace = Pace { pauses: 20, limits: 1 };
+        stack.pace = Pace { pauses: 20, limits: 1, answers: 1 };
         assert_eq!(stack.run(TEARDOWN).await.unwrap(), Exit::Done);
     });
 }
