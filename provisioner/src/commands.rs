@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use crate::cli::{Cli, Command, GlobalOptions};
-use crate::cloud::capabilities::{self, Capabilities};
+use crate::cloud::capabilities;
 use crate::cloud::clients::{Clients, for_aws, for_eucarc};
 use crate::cloud::euca2ools::Euca2ools;
 use crate::cloud::eucarc::Eucarc;
@@ -14,7 +14,7 @@ use crate::error::{Exit, Failure};
 use crate::interrupt::Interrupt;
 use crate::report::{Reporter, Verbosity};
 use crate::resource::Resource;
-use crate::stack::{Blueprint, declare};
+use crate::stack::{Blueprint, Learned, declare};
 use crate::state::{self, State};
 use crate::user_data;
 
@@ -261,11 +261,17 @@ impl Session {
         Ok(State::new(stack, &id, &identity))
     }
 
+    /// Whether the state file says what the cloud could do when it was last asked.
+    pub fn remembers_capabilities(&self) -> Result<bool, Failure> {
+        let state = state::load(&self.global.state_dir, self.config.stack())?;
+        Ok(state.is_some_and(|state| state.capabilities().is_some()))
+    }
+
     /// The connection for a stack.
     pub async fn connect(&self, clients: Clients) -> Result<(Cloud, State), Failure> {
         let (state, capabilities) =
             tokio::join!(self.state(&clients), capabilities::probe(&clients, self.config.stack()));
-        let (state, capabilities): (State, Capabilities) = (state?, capabilities?);
+        let (state, capabilities) = (state?, capabilities?);
         let cloud = Cloud::new(clients, &state.stack, &state.stack_id, capabilities);
         Ok((cloud, state))
     }
@@ -279,6 +285,7 @@ impl Session {
             binary: None,
             bounds: state.scale.unwrap_or_else(|| self.config.bounds()),
             state_dir: &self.global.state_dir,
+            learned: Learned::default(),
         })
     }
 }

@@ -10,6 +10,7 @@ use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_s3::config::{Credentials, RequestChecksumCalculation, ResponseChecksumValidation};
 
+use crate::cloud::calls::Calls;
 use crate::cloud::eucarc::Eucarc;
 use crate::error::Failure;
 
@@ -49,6 +50,8 @@ pub struct Clients {
     pub http: reqwest::Client,
     /// Addresses.
     pub endpoints: Endpoints,
+    /// The calls that were made.
+    pub calls: Calls,
 }
 
 fn retries(most_attempts: u32) -> RetryConfig {
@@ -85,15 +88,44 @@ pub async fn for_aws(region: Option<&str>, profile: Option<&str>) -> Result<Clie
         s3_location: (region != "us-east-1").then(|| region.clone()),
         region,
     };
+    clients(&config, endpoints, &Addresses::default(), aws_sdk_s3::config::Builder::from(&config))
+}
+
+/// Where the services are, but for S3; none where the SDK knows.
+#[derive(Default)]
+struct Addresses {
+    ec2: Option<String>,
+    elb: Option<String>,
+    autoscaling: Option<String>,
+    cloudwatch: Option<String>,
+    iam: Option<String>,
+}
+
+/// All of them, with an ear for every call.
+fn clients(
+    config: &SdkConfig,
+    endpoints: Endpoints,
+    addresses: &Addresses,
+    s3: aws_sdk_s3::config::Builder,
+) -> Result<Clients, Failure> {
+    let calls = Calls::default();
+    macro_rules! client {
+        ($sdk:ident, $address:expr) => {{
+            let mut builder = $sdk::config::Builder::from(config).interceptor(calls.clone());
+            builder.set_endpoint_url($address.clone().or_else(|| config.endpoint_url().map(str::to_owned)));
+            $sdk::Client::from_conf(builder.build())
+        }};
+    }
     Ok(Clients {
-        ec2: aws_sdk_ec2::Client::new(&config),
-        elb: aws_sdk_elasticloadbalancing::Client::new(&config),
-        autoscaling: aws_sdk_autoscaling::Client::new(&config),
-        cloudwatch: aws_sdk_cloudwatch::Client::new(&config),
-        iam: aws_sdk_iam::Client::new(&config),
-        s3: aws_sdk_s3::Client::new(&config),
+        ec2: client!(aws_sdk_ec2, addresses.ec2),
+        elb: client!(aws_sdk_elasticloadbalancing, addresses.elb),
+        autoscaling: client!(aws_sdk_autoscaling, addresses.autoscaling),
+        cloudwatch: client!(aws_sdk_cloudwatch, addresses.cloudwatch),
+        iam: client!(aws_sdk_iam, addresses.iam),
+        s3: aws_sdk_s3::Client::from_conf(s3.interceptor(calls.clone()).build()),
         http: http_client()?,
         endpoints,
+        calls,
     })
 }
 
@@ -131,34 +163,18 @@ pub async fn for_eucarc(eucarc: &Eucarc, region: Option<&str>) -> Result<Clients
         .force_path_style(true)
         // Walrus knows no CRC32 checksums.
         .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
-        .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
-        .build();
-    Ok(Clients {
-        ec2: aws_sdk_ec2::Client::from_conf(aws_sdk_ec2::config::Builder::from(&config).endpoint_url(ec2_url).build()),
-        elb: aws_sdk_elasticloadbalancing::Client::from_conf(
-            aws_sdk_elasticloadbalancing::config::Builder::from(&config)
-                .endpoint_url(of_service(eucarc.require(&["AWS_ELB_URL"])?, "LoadBalancing", eucarc))
-                .build(),
-        ),
-        autoscaling: aws_sdk_autoscaling::Client::from_conf(
-            aws_sdk_autoscaling::config::Builder::from(&config)
-                .endpoint_url(of_service(eucarc.require(&["AWS_AUTO_SCALING_URL"])?, "AutoScaling", eucarc))
-                .build(),
-        ),
-        cloudwatch: aws_sdk_cloudwatch::Client::from_conf(
-            aws_sdk_cloudwatch::config::Builder::from(&config)
-                .endpoint_url(of_service(eucarc.require(&["AWS_CLOUDWATCH_URL"])?, "CloudWatch", eucarc))
-                .build(),
-        ),
-        iam: aws_sdk_iam::Client::from_conf(
-            aws_sdk_iam::config::Builder::from(&config)
-                .endpoint_url(of_service(eucarc.require(&["AWS_IAM_URL", "EUARE_URL"])?, "Euare", eucarc))
-                .build(),
-        ),
-        s3: aws_sdk_s3::Client::from_conf(s3),
-        http: http_client()?,
-        endpoints,
-    })
+        .response_checksum_validation(ResponseChecksumValidation::WhenRequired);
+    let address = |names: &[&str], service: &str| -> Result<Option<String>, Failure> {
+        Ok(Some(of_service(eucarc.require(names)?, service, eucarc)))
+    };
+    let addresses = Addresses {
+        ec2: Some(ec2_url.clone()),
+        elb: address(&["AWS_ELB_URL"], "LoadBalancing")?,
+        autoscaling: address(&["AWS_AUTO_SCALING_URL"], "AutoScaling")?,
+        cloudwatch: address(&["AWS_CLOUDWATCH_URL"], "CloudWatch")?,
+        iam: address(&["AWS_IAM_URL", "EUARE_URL"], "Euare")?,
+    };
+    clients(&config, endpoints, &addresses, s3)
 }
 
 /// Eucalyptus 4 may give addresses without a path. Where its services have names of their own that is all; behind

@@ -98,16 +98,21 @@ impl Resource for Role {
 
     async fn find(&self, cloud: &Cloud) -> CloudResult<Option<Observed>> {
         let name = cloud.regional_name(self.name);
-        let answer = cloud.iam.get_role().role_name(&name).send().await.map_err(CloudError::from);
-        let Some(answer) = found(answer)? else { return Ok(None) };
-        let tags = answer.role().map(|role| role.tags()).unwrap_or_default();
-        cloud.check_ours(&format!("the role {name}"), tags.iter().map(|tag| (tag.key(), tag.value())))?;
         let policy = cloud.iam.get_role_policy().role_name(&name).policy_name(POLICY_NAME).send().await;
         let policy = match found(policy.map_err(CloudError::from))? {
             Some(policy) => digest_of_document(policy.policy_document()),
             None => "none".to_owned(),
         };
-        Ok(Some(Observed::ready(name).with("policy", policy)))
+        let observed = Observed::ready(&name).with("policy", &policy);
+        // It names the stack's bucket, whose random name no other stack has: whose role it is need not be asked.
+        if policy == digest(&self.policy) {
+            return Ok(Some(observed));
+        }
+        let answer = cloud.iam.get_role().role_name(&name).send().await.map_err(CloudError::from);
+        let Some(answer) = found(answer)? else { return Ok(None) };
+        let tags = answer.role().map(|role| role.tags()).unwrap_or_default();
+        cloud.check_ours(&format!("the role {name}"), tags.iter().map(|tag| (tag.key(), tag.value())))?;
+        Ok(Some(observed))
     }
 
     async fn create(&self, cloud: &Cloud, _known: &Outputs, _token: &ClientToken) -> CloudResult<()> {

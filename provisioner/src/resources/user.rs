@@ -52,6 +52,16 @@ impl Resource for User {
 
     async fn find(&self, cloud: &Cloud) -> CloudResult<Option<Observed>> {
         let name = cloud.regional_name(self.name);
+        let policy = cloud.iam.get_user_policy().user_name(&name).policy_name(POLICY_NAME).send().await;
+        let policy = match found(policy.map_err(CloudError::from))? {
+            Some(policy) => digest_of_document(policy.policy_document()),
+            None => "none".to_owned(),
+        };
+        let observed = Observed::ready(&name).with("policy", &policy);
+        // As of a role: what names the stack's bucket is the stack's.
+        if policy == digest(&self.policy) {
+            return Ok(Some(observed));
+        }
         let answer = cloud.iam.get_user().user_name(&name).send().await.map_err(CloudError::from);
         let Some(answer) = found(answer)? else { return Ok(None) };
         let theirs = answer.user().map(|user| user.path()).filter(|theirs| *theirs != path(cloud));
@@ -61,12 +71,7 @@ impl Resource for User {
                 "choose another name with --stack, or remove it",
             ));
         }
-        let policy = cloud.iam.get_user_policy().user_name(&name).policy_name(POLICY_NAME).send().await;
-        let policy = match found(policy.map_err(CloudError::from))? {
-            Some(policy) => digest_of_document(policy.policy_document()),
-            None => "none".to_owned(),
-        };
-        Ok(Some(Observed::ready(name).with("policy", policy)))
+        Ok(Some(observed))
     }
 
     async fn create(&self, cloud: &Cloud, _known: &Outputs, _token: &ClientToken) -> CloudResult<()> {

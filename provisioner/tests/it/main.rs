@@ -9,6 +9,7 @@
 mod behaviours;
 mod calls;
 mod command_line;
+mod economy;
 mod fake_stack;
 mod faulty_proxy;
 mod golden;
@@ -19,6 +20,7 @@ mod looking;
 mod matrix;
 mod moto;
 mod releases;
+mod round_trips;
 mod screens;
 mod side_by_side;
 mod vms;
