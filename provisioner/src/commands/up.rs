@@ -18,7 +18,7 @@ use crate::plan::{Plan, Sightings, plan};
 use crate::report::seconds;
 use crate::resource::{Resource, ResourceKey};
 use crate::resources::bundle::LocalBinary;
-use crate::resources::{keys, launch_spec};
+use crate::resources::{keys, launch_spec, web_endpoint};
 use crate::stack::{Blueprint, Learned, declare};
 use crate::state::{self, ScaleBounds, State, StateFile};
 
@@ -192,8 +192,11 @@ fn chain_of_calls(calls: &[Call], path: &[&Timing]) -> Vec<String> {
     let links: Vec<(String, Vec<Call>)> =
         std::iter::once(of(None)).chain(path.iter().map(|timing| of(Some(&timing.key)))).collect();
     let longest: usize = links.iter().map(|(_, calls)| calls.len()).sum();
-    let head =
-        format!("{} calls, {longest} of them in the longest chain of those that wait for each other:", calls.len());
+    let of_the_cloud = calls.iter().filter(|call| call.name != web_endpoint::ASKED).count();
+    let asked = calls.len() - of_the_cloud;
+    let head = format!(
+        "{of_the_cloud} API calls and {asked} of the gallery, {longest} of them in the longest chain that waits for each other:"
+    );
     let line = |(of, calls): &(String, Vec<Call>)| {
         let names: Vec<&str> = calls.iter().map(|call| call.name.as_str()).collect();
         format!("   {of}: {}", names.join(", "))

@@ -234,8 +234,9 @@ impl Resource for LoadBalancer {
                 return Err(error);
             }
         }
-        self.configure_health_check(cloud, name).await?;
-        self.configure_draining(cloud, name).await
+        let (checks, draining) =
+            tokio::join!(self.configure_health_check(cloud, name), self.configure_draining(cloud, name));
+        checks.and(draining)
     }
 
     async fn update(&self, cloud: &Cloud, known: &Outputs, observed: &Observed, changes: &Changes) -> CloudResult<()> {

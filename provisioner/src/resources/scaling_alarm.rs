@@ -5,6 +5,7 @@ use aws_sdk_cloudwatch::operation::put_metric_alarm::builders::PutMetricAlarmFlu
 use aws_sdk_cloudwatch::types::{
     ComparisonOperator, Dimension, Metric, MetricAlarm, MetricDataQuery, MetricStat, Statistic,
 };
+use futures::future::try_join_all;
 
 use crate::cloud::Cloud;
 use crate::cloud::retry::{CloudError, found, gone};
@@ -185,11 +186,12 @@ impl Resource for ScalingAlarm {
 
     /// Those on what the group was scaled by before go, or both would.
     async fn create(&self, cloud: &Cloud, known: &Outputs, _: &ClientToken) -> CloudResult<()> {
-        for former in METRICS.iter().filter(|metric| **metric != self.metric) {
+        let former = METRICS.iter().filter(|metric| **metric != self.metric).map(|former| async move {
             let delete = cloud.cloudwatch.delete_alarms().alarm_names(cloud.name(name(*former, self.above)));
-            gone(delete.send().await.map_err(CloudError::from))?;
-        }
-        self.put(cloud, known).await
+            gone(delete.send().await.map_err(CloudError::from))
+        });
+        let (gone, put) = tokio::join!(try_join_all(former), self.put(cloud, known));
+        gone.and(put)
     }
 
     async fn update(&self, cloud: &Cloud, known: &Outputs, _: &Observed, _: &Changes) -> CloudResult<()> {

@@ -18,6 +18,8 @@ pub struct WebEndpoint;
 
 /// Requests for each web server behind the load balancer: it chooses, so that one each might miss one.
 const REQUESTS_PER_SERVER: usize = 2;
+/// What a request for the gallery is called among the calls; it is none of the cloud's APIs.
+pub(crate) const ASKED: &str = "GET the gallery";
 /// A large group is not asked through.
 const MOST_REQUESTS: usize = 20;
 
@@ -71,7 +73,7 @@ impl Answer {
 pub(crate) async fn ask(cloud: &Cloud, url: &str) -> Answer {
     let begun = Instant::now();
     let answer = cloud.http.get(url).send().await;
-    cloud.calls.note("GET the gallery", begun);
+    cloud.calls.note(ASKED, begun);
     let answer = match answer {
         Ok(answer) => answer,
         Err(error) => {

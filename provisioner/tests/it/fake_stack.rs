@@ -128,7 +128,9 @@ impl Hook for Played {
         let public = [&b"\0\0\0\x0bssh-ed25519\0\0\0\x20"[..], &[7; 32]].concat();
         let public = format!("ssh-ed25519 {} matrix", STANDARD.encode(public));
         let import = self.clients.ec2.import_key_pair().key_name(&name).public_key_material(public.into_bytes().into());
-        Some(match import.tag_specifications(tags.build()).send().await.map_err(CloudError::from) {
+        let tags = tags.build();
+        let import = import.set_tag_specifications((!tags.tags().is_empty()).then(|| vec![tags]));
+        Some(match import.send().await.map_err(CloudError::from) {
             Ok(_) => {
                 let material = format!("-----BEGIN TEST KEY-----\n{}\n", "0".repeat(200));
                 let text = format!(
@@ -155,7 +157,8 @@ impl Hook for Played {
             "CreateLoadBalancer" if status == StatusCode::OK => {
                 let listener = TcpListener::bind(("127.0.0.1", self.port)).await;
                 let Ok(listener) = listener else { return }; // made before, by a call that was not answered
-                *self.gallery.lock().unwrap() = Some(tokio::spawn(gallery(listener, self.round_trip.clone())).abort_handle());
+                *self.gallery.lock().unwrap() =
+                    Some(tokio::spawn(gallery(listener, self.round_trip.clone())).abort_handle());
             }
             "DeleteLoadBalancer" if status == StatusCode::OK => self.close_gallery(),
             _ => {}
