@@ -134,7 +134,7 @@ impl Hook for Played {
             Ok(_) => {
                 let material = format!("-----BEGIN TEST KEY-----\n{}\n", "0".repeat(200));
                 let text = format!(
-                    "<CreateKeyPairResponse><keyName>{name}</keyName><keyMaterial>{material}</keyMaterial></CreateKeyPairResponse>"
+                    "<CreateKeyPairResponse><keyName>{name}</keyName><keyFingerprint>00</keyFingerprint><keyMaterial>{material}</keyMaterial></CreateKeyPairResponse>"
                 );
                 (StatusCode::OK, text)
             }
