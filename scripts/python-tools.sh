@@ -1,6 +1,8 @@
 #!/bin/bash
 # The clients and the cloud that we did not write, for the tests: boto3 and awscli in target/venv, moto in
 # target/moto-venv (their botocores differ). Made once per checkout; a changed list makes them anew.
+#
+# usage: python-tools.sh [ansible]   (with it instead: Ansible and its collections in target/ansible-venv, for bench/)
 set -euo pipefail
 cd "$(dirname "$0")/.."
 target=${CARGO_TARGET_DIR:-target}
@@ -20,5 +22,9 @@ environment() { # environment DIRECTORY PACKAGE...
     printf '%s' "$*" >"$directory/packages"
 }
 
+if [ "${1:-}" = ansible ]; then
+    environment "$target/ansible-venv" ansible==12.3.0 boto3==1.44.8
+    exit
+fi
 environment "$target/venv" boto3==1.44.5 awscli==1.46.3
 environment "$target/moto-venv" "moto[server]==5.2.5"

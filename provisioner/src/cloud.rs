@@ -1,13 +1,17 @@
 //! The cloud as the resources see it: one client per API, what it can do, and the names and tags that make
 //! a thing ours. Which cloud it is can be told from nothing in here.
 
+use crate::cloud::calls::Calls;
 use crate::cloud::capabilities::Capabilities;
 use crate::cloud::clients::{Clients, Endpoints};
+use crate::cloud::glance::Glance;
 use crate::cloud::retry::{Class, CloudError, found};
 use crate::resource::{CloudResult, ResourceKey};
 
 /// What comes in the place of an answer.
 pub mod answers;
+/// The calls that were made.
+pub mod calls;
 /// What a cloud can do, found by asking it.
 pub mod capabilities;
 /// SDK clients for an AWS region or for a cloud described by an eucarc.
@@ -16,6 +20,8 @@ pub mod clients;
 pub mod euca2ools;
 /// Reads eucarc files without executing them.
 pub mod eucarc;
+/// One look by many.
+pub mod glance;
 /// Looks for everything that carries the stack's tag.
 pub mod leftovers;
 /// Starting and stopping the local cloud, which is all that is known about it.
@@ -35,6 +41,7 @@ pub const RESOURCE_TAG: &str = "imagecrud:resource";
 const STACK_ID_LENGTH: usize = 10;
 
 /// A connection to the cloud on behalf of one stack.
+#[derive(Clone)]
 pub struct Cloud {
     /// EC2: instances, volumes, groups, templates.
     pub ec2: aws_sdk_ec2::Client,
@@ -58,12 +65,15 @@ pub struct Cloud {
     pub stack_id: String,
     /// What this cloud can do.
     pub capabilities: Capabilities,
+    /// The calls that were made.
+    pub calls: Calls,
+    glance: Option<Glance>,
 }
 
 impl Cloud {
     /// Binds clients to a stack.
     pub fn new(clients: Clients, stack: &str, stack_id: &str, capabilities: Capabilities) -> Self {
-        let Clients { ec2, elb, autoscaling, cloudwatch, iam, s3, http, endpoints } = clients;
+        let Clients { ec2, elb, autoscaling, cloudwatch, iam, s3, http, endpoints, calls } = clients;
         Self {
             ec2,
             elb,
@@ -76,6 +86,8 @@ impl Cloud {
             stack: stack.to_owned(),
             stack_id: stack_id.to_owned(),
             capabilities,
+            calls,
+            glance: None,
         }
     }
 
@@ -138,6 +150,11 @@ impl Cloud {
                 aws_sdk_ec2::types::Filter::builder().name(format!("tag:{name}")).values(value).build()
             })
             .collect()
+    }
+
+    /// The filter that finds all that is the stack's.
+    pub fn stack_filter(&self) -> aws_sdk_ec2::types::Filter {
+        aws_sdk_ec2::types::Filter::builder().name(format!("tag:{STACK_TAG}")).values(&self.stack).build()
     }
 
     /// Refuses what has our name and another stack's tag. Without any tags (an API that has none) the name decides.

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use crate::cli::{Cli, Command, GlobalOptions};
-use crate::cloud::capabilities::{self, Capabilities};
+use crate::cloud::capabilities;
 use crate::cloud::clients::{Clients, for_aws, for_eucarc};
 use crate::cloud::euca2ools::Euca2ools;
 use crate::cloud::eucarc::Eucarc;
@@ -18,7 +18,7 @@ use crate::interrupt::Interrupt;
 use crate::lock::{self, Attempt, Lock};
 use crate::report::{Reporter, Step, Verbosity};
 use crate::resource::Resource;
-use crate::stack::{Blueprint, declare};
+use crate::stack::{Blueprint, Learned, declare};
 use crate::state::{self, State};
 use crate::user_data;
 
@@ -308,10 +308,17 @@ impl Session {
         Ok(State::new(stack, &id, &identity))
     }
 
+    /// Whether the state file says what the cloud could do when it was last asked.
+    pub fn remembers_capabilities(&self) -> Result<bool, Failure> {
+        let state = state::load(&self.global.state_dir, self.config.stack())?;
+        Ok(state.is_some_and(|state| state.capabilities().is_some()))
+    }
+
     /// The connection for a stack.
     pub async fn connect(&self, clients: Clients) -> Result<(Cloud, State), Failure> {
-        let probe = capabilities::probe(&clients, self.config.stack());
-        let (state, capabilities): (State, Capabilities) = tokio::try_join!(self.state(&clients), probe)?;
+        let (state, capabilities) =
+            tokio::join!(self.state(&clients), capabilities::probe(&clients, self.config.stack()));
+        let (state, capabilities) = (state?, capabilities?);
         let cloud = Cloud::new(clients, &state.stack, &state.stack_id, capabilities);
         Ok((cloud, state))
     }
@@ -325,6 +332,7 @@ impl Session {
             binary: None,
             bounds: state.scale.unwrap_or_else(|| self.config.bounds()),
             state_dir: &self.global.state_dir,
+            learned: Learned::default(),
         })
     }
 }

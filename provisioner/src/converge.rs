@@ -10,6 +10,7 @@ use futures::future::{BoxFuture, join_all};
 use futures::stream::FuturesUnordered;
 
 use crate::cloud::Cloud;
+use crate::cloud::calls::on_behalf_of;
 use crate::cloud::retry::{Class, CloudError};
 use crate::error::{Failure, Left};
 use crate::interrupt::Interrupt;
@@ -68,8 +69,9 @@ impl Pause {
     }
 }
 
-/// Looks for every resource at once.
+/// Looks for every resource at once; what several of them ask is asked once.
 pub async fn observe(resources: &[Box<dyn Resource>], cloud: &Cloud) -> Result<Sightings, Failure> {
+    let cloud = &cloud.at_a_glance();
     let looks = resources.iter().map(|resource| async move {
         let key = resource.key();
         match resource.find(cloud).await {
@@ -112,7 +114,7 @@ pub async fn converge(
                 let observed = sightings.get(&resource.key()).cloned().flatten();
                 let stale = resource.needs().iter().any(|need| ready.get(need) == Some(&Touched::Yes));
                 let turn = Turn { walk, halt: halt.clone(), resource, known: known.clone(), state, start, stale };
-                under_way.push(Box::pin(turn.take(observed)));
+                under_way.push(Box::pin(on_behalf_of(resource.key(), turn.take(observed))));
             }
         }
         let Some(result) = under_way.next().await else { break };

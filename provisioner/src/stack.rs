@@ -1,7 +1,7 @@
 //! The one declaration of what a deployment is. Everything else is a walk over it.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use crate::cloud::Cloud;
 use crate::cloud::site::Site;
@@ -18,7 +18,7 @@ use crate::resources::database_instance::DatabaseInstance;
 use crate::resources::instance_profile::InstanceProfile;
 use crate::resources::key_pair::KeyPair;
 use crate::resources::launch_configuration::LaunchConfiguration;
-use crate::resources::launch_spec::LaunchSpec;
+use crate::resources::launch_spec::{Held, LaunchSpec};
 use crate::resources::launch_template::LaunchTemplate;
 use crate::resources::load_balancer::LoadBalancer;
 use crate::resources::own_database::OwnDatabase;
@@ -48,6 +48,16 @@ pub struct Blueprint<'a> {
     pub bounds: ScaleBounds,
     /// Where the private key is kept.
     pub state_dir: &'a Path,
+    /// What the looks at the cloud tell beside what they find.
+    pub learned: Learned,
+}
+
+/// Shared by the declarations of one run: what was found by one of them is known to the others.
+#[derive(Clone, Default)]
+pub struct Learned {
+    held: Arc<Mutex<Option<Held>>>,
+    web_key: Known,
+    database_key: Known,
 }
 
 fn facts(cloud: &Cloud) -> Facts {
@@ -80,7 +90,7 @@ pub fn user_data_lengths(cloud: &Cloud) -> CloudResult<(usize, usize)> {
 
 /// Declares every resource of the stack, each after what it needs.
 pub fn declare(blueprint: Blueprint<'_>) -> Vec<Box<dyn Resource>> {
-    let Blueprint { config, cloud, site, binary, bounds, state_dir } = blueprint;
+    let Blueprint { config, cloud, site, binary, bounds, state_dir, learned } = blueprint;
     // What is wrong with it was said when the settings were read.
     let own_database = config.own_database().ok().flatten();
     let bucket = cloud.bucket();
@@ -89,8 +99,8 @@ pub fn declare(blueprint: Blueprint<'_>) -> Vec<Box<dyn Resource>> {
     // https://github.com/canonical/cloud-init/blob/22.4/cloudinit/sources/DataSourceEc2.py
     let metadata_tokens = capabilities.metadata_tokens && cloud.endpoints.ec2.is_empty();
     let facts = facts(cloud);
-    let access = || if capabilities.instance_profiles { Access::Profile } else { Access::Key(Known::default()) };
-    let (web_access, database_access) = (access(), access());
+    let access = |key| if capabilities.instance_profiles { Access::Profile } else { Access::Key(key) };
+    let (web_access, database_access) = (access(learned.web_key), access(learned.database_key));
     let spec = LaunchSpec {
         image_id: site.image_id.clone(),
         instance_type: config.web_instance_type().to_owned(),
@@ -99,7 +109,7 @@ pub fn declare(blueprint: Blueprint<'_>) -> Vec<Box<dyn Resource>> {
         metadata_tokens,
         access: web_access.clone(),
         database_authority_sha256: own_database.as_ref().and_then(OwnDatabase::authority_sha256),
-        held: Arc::default(),
+        held: learned.held,
     };
     let from = |port, source| Rule { port, from: source };
     let ssh: Vec<Rule> = config.network.ssh_from.iter().map(|range| from(22, Source::Range(range.clone()))).collect();
@@ -239,6 +249,7 @@ mod tests {
             binary: None,
             bounds: config.bounds(),
             state_dir: Path::new("."),
+            learned: Learned::default(),
         })
     }
 

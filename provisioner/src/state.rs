@@ -6,11 +6,13 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::cloud::capabilities::Capabilities;
 use crate::error::Failure;
 use crate::files;
 use crate::lock::{self, Lock};
@@ -52,7 +54,13 @@ pub struct State {
     pub scale: Option<ScaleBounds>,
     #[serde(default)]
     intents: BTreeMap<String, Intent>,
+    /// What the cloud could do when it was last asked. As JSON, so that what another version knew is no error.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    capabilities: Option<(jiff::Timestamp, serde_json::Value)>,
 }
+
+/// Clouds learn new things when they are upgraded: after this long they are asked again.
+const CAPABILITIES_AGE: Duration = Duration::from_secs(24 * 3600);
 
 impl State {
     /// A state for a stack of that id.
@@ -64,7 +72,20 @@ impl State {
             token_seed: random_text(32, b"0123456789abcdef"),
             scale: None,
             intents: BTreeMap::new(),
+            capabilities: None,
         }
+    }
+
+    /// What the cloud could do, where it was asked not long ago.
+    pub fn capabilities(&self) -> Option<Capabilities> {
+        let (at, capabilities) = self.capabilities.as_ref()?;
+        let age = Duration::try_from(jiff::Timestamp::now().duration_since(*at)).ok()?;
+        (age < CAPABILITIES_AGE).then(|| serde_json::from_value(capabilities.clone()).ok()).flatten()
+    }
+
+    /// Keeps what the cloud has answered now.
+    pub fn remember(&mut self, capabilities: Capabilities) {
+        self.capabilities = serde_json::to_value(capabilities).ok().map(|json| (jiff::Timestamp::now(), json));
     }
 
     fn token(&self, key: &ResourceKey, digest: &str, generation: u32) -> ClientToken {
@@ -208,6 +229,23 @@ mod tests {
         let replacement = open(directory.path()).await.begin(&key, "digest").unwrap();
         assert_ne!(replacement, first);
         assert!(first.0.len() <= 64);
+    }
+
+    #[test]
+    fn what_a_cloud_can_do_is_remembered_for_a_day_and_only_as_this_version_knows_it() {
+        let mut state = State::new("demo", "abc", "local");
+        assert_eq!(state.capabilities(), None);
+        let capabilities = Capabilities { launch_templates: true, ..Capabilities::default() };
+        state.remember(capabilities);
+        let text = serde_json::to_string(&state).unwrap();
+        let mut state: State = serde_json::from_str(&text).unwrap();
+        assert_eq!(state.capabilities(), Some(capabilities));
+        let (at, json) = state.capabilities.take().unwrap();
+        let yesterday = at - jiff::SignedDuration::from_hours(24);
+        state.capabilities = Some((yesterday, json));
+        assert_eq!(state.capabilities(), None);
+        state.capabilities = Some((at, serde_json::json!({ "launch_templates": true })));
+        assert_eq!(state.capabilities(), None);
     }
 
     #[tokio::test]

@@ -4,14 +4,15 @@ use aws_config::retry::RetryConfig;
 use aws_sdk_ec2::types::{
     HttpTokensState, InstanceMetadataOptionsRequest, ResourceType, Tag, TagSpecification, VolumeType,
 };
+use serde::{Deserialize, Serialize};
 
 use crate::cloud::clients::Clients;
 use crate::cloud::retry::{Class, CloudError};
 use crate::cloud::{RESOURCE_TAG, STACK_TAG};
 use crate::error::Failure;
 
-/// The answers, cached for the run.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// The answers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Capabilities {
     /// Launch templates; launch configurations otherwise.
     pub launch_templates: bool,

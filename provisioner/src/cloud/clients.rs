@@ -11,6 +11,7 @@ use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_s3::config::{Credentials, RequestChecksumCalculation, ResponseChecksumValidation};
 
 use crate::cloud::answers::Asked;
+use crate::cloud::calls::Calls;
 use crate::cloud::eucarc::Eucarc;
 use crate::environment;
 use crate::error::Failure;
@@ -51,6 +52,8 @@ pub struct Clients {
     pub http: reqwest::Client,
     /// Addresses.
     pub endpoints: Endpoints,
+    /// The calls that were made.
+    pub calls: Calls,
 }
 
 fn retries(most_attempts: u32) -> RetryConfig {
@@ -61,19 +64,6 @@ fn retries(most_attempts: u32) -> RetryConfig {
 fn timeouts() -> TimeoutConfig {
     let of = |secs| crate::pace::answer(Duration::from_secs(secs));
     TimeoutConfig::builder().connect_timeout(of(3)).read_timeout(of(60)).build()
-}
-
-/// A client of one API; each crate has a builder of its own.
-macro_rules! client {
-    ($sdk:ident, $config:expr, $url:expr) => {{
-        let url: &str = $url;
-        let builder = $sdk::config::Builder::from(&$config).endpoint_url(url);
-        $sdk::Client::from_conf(builder.interceptor(Asked(url.to_owned())).build())
-    }};
-    ($sdk:ident, $config:expr) => {{
-        let asked = Asked(format!("AWS ({})", stringify!($sdk).trim_start_matches("aws_sdk_")));
-        $sdk::Client::from_conf($sdk::config::Builder::from(&$config).interceptor(asked).build())
-    }};
 }
 
 /// Clients for a region of AWS.
@@ -105,15 +95,49 @@ pub async fn for_aws(region: Option<&str>, profile: Option<&str>) -> Result<Clie
         s3_location: (region != "us-east-1").then(|| region.clone()),
         region,
     };
+    clients(&config, endpoints, &Addresses::default(), aws_sdk_s3::config::Builder::from(&config))
+}
+
+/// Where the services are; none where the SDK knows.
+#[derive(Default)]
+struct Addresses {
+    ec2: Option<String>,
+    elb: Option<String>,
+    autoscaling: Option<String>,
+    cloudwatch: Option<String>,
+    iam: Option<String>,
+    s3: Option<String>,
+}
+
+/// All of them, with an ear for every call.
+fn clients(
+    config: &SdkConfig,
+    endpoints: Endpoints,
+    addresses: &Addresses,
+    s3: aws_sdk_s3::config::Builder,
+) -> Result<Clients, Failure> {
+    let calls = Calls::default();
+    let asked = |service: &str, address: &Option<String>| Asked(address.clone().unwrap_or(format!("AWS ({service})")));
+    // Each crate has a builder of its own.
+    macro_rules! client {
+        ($sdk:ident, $address:expr) => {{
+            let name = stringify!($sdk).trim_start_matches("aws_sdk_");
+            let builder = $sdk::config::Builder::from(config);
+            let mut builder = builder.interceptor(calls.clone()).interceptor(asked(name, &$address));
+            builder.set_endpoint_url($address.clone().or_else(|| config.endpoint_url().map(str::to_owned)));
+            $sdk::Client::from_conf(builder.build())
+        }};
+    }
     Ok(Clients {
-        ec2: client!(aws_sdk_ec2, config),
-        elb: client!(aws_sdk_elasticloadbalancing, config),
-        autoscaling: client!(aws_sdk_autoscaling, config),
-        cloudwatch: client!(aws_sdk_cloudwatch, config),
-        iam: client!(aws_sdk_iam, config),
-        s3: client!(aws_sdk_s3, config),
+        ec2: client!(aws_sdk_ec2, addresses.ec2),
+        elb: client!(aws_sdk_elasticloadbalancing, addresses.elb),
+        autoscaling: client!(aws_sdk_autoscaling, addresses.autoscaling),
+        cloudwatch: client!(aws_sdk_cloudwatch, addresses.cloudwatch),
+        iam: client!(aws_sdk_iam, addresses.iam),
+        s3: aws_sdk_s3::Client::from_conf(s3.interceptor(calls.clone()).interceptor(asked("s3", &addresses.s3)).build()),
         http: http_client()?,
         endpoints,
+        calls,
     })
 }
 
@@ -151,20 +175,19 @@ pub async fn for_eucarc(eucarc: &Eucarc, region: Option<&str>) -> Result<Clients
         .force_path_style(true)
         // Walrus knows no CRC32 checksums.
         .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
-        .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
-        .interceptor(Asked(s3_url.clone()))
-        .build();
-    let at = |names: &[&str], service| Ok::<_, Failure>(of_service(eucarc.require_url(names)?, service, eucarc));
-    Ok(Clients {
-        ec2: client!(aws_sdk_ec2, config, ec2_url),
-        elb: client!(aws_sdk_elasticloadbalancing, config, &at(&["AWS_ELB_URL"], "LoadBalancing")?),
-        autoscaling: client!(aws_sdk_autoscaling, config, &at(&["AWS_AUTO_SCALING_URL"], "AutoScaling")?),
-        cloudwatch: client!(aws_sdk_cloudwatch, config, &at(&["AWS_CLOUDWATCH_URL"], "CloudWatch")?),
-        iam: client!(aws_sdk_iam, config, &at(&["AWS_IAM_URL", "EUARE_URL"], "Euare")?),
-        s3: aws_sdk_s3::Client::from_conf(s3),
-        http: http_client()?,
-        endpoints,
-    })
+        .response_checksum_validation(ResponseChecksumValidation::WhenRequired);
+    let address = |names: &[&str], service: &str| -> Result<Option<String>, Failure> {
+        Ok(Some(of_service(eucarc.require_url(names)?, service, eucarc)))
+    };
+    let addresses = Addresses {
+        ec2: Some(ec2_url.clone()),
+        elb: address(&["AWS_ELB_URL"], "LoadBalancing")?,
+        autoscaling: address(&["AWS_AUTO_SCALING_URL"], "AutoScaling")?,
+        cloudwatch: address(&["AWS_CLOUDWATCH_URL"], "CloudWatch")?,
+        iam: address(&["AWS_IAM_URL", "EUARE_URL"], "Euare")?,
+        s3: Some(s3_url.clone()),
+    };
+    clients(&config, endpoints, &addresses, s3)
 }
 
 /// Eucalyptus 4 may give addresses without a path. Where its services have names of their own that is all; behind

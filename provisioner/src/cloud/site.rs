@@ -7,7 +7,7 @@ use crate::cloud::Cloud;
 use crate::cloud::retry::{CloudError, found};
 use crate::config::{CloudKind, Config};
 use crate::error::Failure;
-use crate::resources::baked_image;
+use crate::resources::{baked_image, volume};
 
 /// Debian's account on AWS. https://wiki.debian.org/Cloud/AmazonEC2Image/Bookworm
 const DEBIAN_OWNER: &str = "136693071363";
@@ -34,23 +34,47 @@ fn filter(name: &str, value: &str) -> Filter {
 }
 
 /// Looks the place up.
-pub async fn survey(cloud: &Cloud, config: &Config, volume_zone: Option<&str>) -> Result<Site, Failure> {
-    let (zone, image_id) = tokio::join!(network(cloud, config, volume_zone), images(cloud, config));
-    let mut site = zone?;
-    (site.image_id, site.database_image_id) = image_id?;
-    Ok(site)
+pub async fn survey(cloud: &Cloud, config: &Config) -> Result<Site, Failure> {
+    let cloud = &cloud.at_a_glance();
+    let (subnets, volume, image_ids) =
+        tokio::join!(subnets(cloud, config), volume::current(cloud), images(cloud, config));
+    let volume = volume.map_err(|error| Failure::cloud("looking for the volume", &error))?;
+    let wanted = config.cloud.zone.as_deref().or(volume.as_ref().and_then(|volume| volume.availability_zone()));
+    let (vpc_id, subnets) = subnets?;
+    let zone = wanted.unwrap_or(&subnets[0].0);
+    let Some((_, subnet_id)) = subnets.iter().find(|(of, _)| of == zone) else {
+        return Err(no_subnet_in(cloud, zone, &subnets).await);
+    };
+    let (image_id, database_image_id) = image_ids?;
+    Ok(Site {
+        vpc_id,
+        zone: zone.to_owned(),
+        subnet_id: subnet_id.clone(),
+        subnets: subnets.iter().map(|(_, id)| id.clone()).collect(),
+        image_id,
+        database_image_id,
+    })
 }
 
-async fn network(cloud: &Cloud, config: &Config, volume_zone: Option<&str>) -> Result<Site, Failure> {
+/// What to say of a zone that has no subnet, or that is not there at all.
+async fn no_subnet_in(cloud: &Cloud, zone: &str, subnets: &[(String, String)]) -> Failure {
+    let answer = cloud.ec2.describe_availability_zones().send().await;
+    let zones: Vec<&str> = answer.iter().flat_map(|a| a.availability_zones()).filter_map(|z| z.zone_name()).collect();
+    if !zones.is_empty() && !zones.contains(&zone) {
+        return Failure::usage(format!("the zone {zone} is unknown to this cloud"))
+            .hint(format!("it has {}", zones.join(", ")));
+    }
+    let with: Vec<&str> = subnets.iter().map(|(of, _)| of.as_str()).collect();
+    Failure::usage(format!("no subnet to use is in the zone {zone}"))
+        .hint(format!("zones with one: {}; or add one to network.subnets", with.join(", ")))
+}
+
+/// The VPC, and a subnet of it in each zone that has one: (zone, id).
+async fn subnets(cloud: &Cloud, config: &Config) -> Result<(String, Vec<(String, String)>), Failure> {
     let doing = "looking for the network";
-    let fail = |error: CloudError| Failure::cloud(doing, &error);
-    let zones = cloud.ec2.describe_availability_zones();
-    let (zones, vpc_id) = tokio::join!(async { zones.send().await.map_err(CloudError::from) }, vpc(cloud, config));
-    let zones = zones.map_err(fail)?;
-    let zones: Vec<&str> = zones.availability_zones().iter().filter_map(|zone| zone.zone_name()).collect();
-    let vpc_id = vpc_id?;
-    let answer =
-        cloud.ec2.describe_subnets().filters(filter("vpc-id", &vpc_id)).send().await.map_err(|e| fail(e.into()))?;
+    let vpc_id = vpc(cloud, config).await?;
+    let request = cloud.ec2.describe_subnets().filters(filter("vpc-id", &vpc_id));
+    let answer = request.send().await.map_err(|error| Failure::cloud(doing, &error.into()))?;
     let mut subnets: Vec<(String, String)> = answer
         .subnets()
         .iter()
@@ -66,27 +90,7 @@ async fn network(cloud: &Cloud, config: &Config, volume_zone: Option<&str>) -> R
         return Err(Failure::new(doing, format!("{vpc_id} has no subnet to use"))
             .hint("name subnets of it under network.subnets, or create default ones in your cloud"));
     }
-    let zone = match config.cloud.zone.as_deref().or(volume_zone) {
-        Some(zone) if !zones.contains(&zone) => {
-            return Err(Failure::usage(format!("the zone {zone} is unknown to this cloud"))
-                .hint(format!("it has {}", zones.join(", "))));
-        }
-        Some(zone) => zone.to_owned(),
-        None => subnets[0].0.clone(),
-    };
-    let Some((_, subnet_id)) = subnets.iter().find(|(of, _)| *of == zone) else {
-        let with: Vec<&str> = subnets.iter().map(|(of, _)| of.as_str()).collect();
-        return Err(Failure::usage(format!("no subnet to use is in the zone {zone}"))
-            .hint(format!("zones with one: {}; or add one to network.subnets", with.join(", "))));
-    };
-    Ok(Site {
-        vpc_id,
-        subnet_id: subnet_id.clone(),
-        zone,
-        subnets: subnets.into_iter().map(|(_, id)| id).collect(),
-        image_id: String::new(),
-        database_image_id: String::new(),
-    })
+    Ok((vpc_id, subnets))
 }
 
 async fn vpc(cloud: &Cloud, config: &Config) -> Result<String, Failure> {
@@ -117,7 +121,12 @@ async fn images(cloud: &Cloud, config: &Config) -> Result<(String, String), Fail
         let image = image(cloud, config).await?;
         return Ok((image.clone(), image));
     }
-    let baked = baked_image::list(cloud).await.map_err(|error| Failure::cloud("looking for the image", &error))?;
+    let baked = match config.cloud.kind {
+        CloudKind::Aws => baked_image::list(cloud).await,
+        // They are among those that are looked through for a base anyway.
+        CloudKind::Local | CloudKind::Eucalyptus => own_images(cloud).await.map(|own| baked_image::among(cloud, own)),
+    };
+    let baked = baked.map_err(|error| Failure::cloud("looking for the image", &error))?;
     let (web, database) = (baked_image::newest(&baked, "web"), baked_image::newest(&baked, "database"));
     // An image baked off one kind of VM is none for the other, but the one under it is.
     let base = match web.iter().chain(&database).find_map(|image| baked_image::base_of(image)) {
@@ -149,9 +158,10 @@ async fn image(cloud: &Cloud, config: &Config) -> Result<String, Failure> {
         };
         return Err(Failure::usage(format!("the image {image} is unknown to this cloud")).hint(hint));
     }
-    let mut images = candidates(cloud, config).await.map_err(|error| Failure::cloud(doing, &error))?;
+    let in_use = crate::resources::launch_template::image_in_use(cloud);
+    let (images, in_use) = tokio::join!(candidates(cloud, config), in_use);
+    let mut images = images.map_err(|error| Failure::cloud(doing, &error))?;
     // An image that came out since does not roll every VM: the one in use stays while it exists.
-    let in_use = crate::resources::launch_template::image_in_use(cloud).await;
     if let Some(in_use) = in_use.map_err(|error| Failure::cloud(doing, &error))?
         && images.iter().any(|(_, id, _)| *id == in_use)
     {
@@ -163,20 +173,23 @@ async fn image(cloud: &Cloud, config: &Config) -> Result<String, Failure> {
     })
 }
 
+/// All images of the account.
+async fn own_images(cloud: &Cloud) -> Result<Vec<Image>, CloudError> {
+    let ask = async { Ok(cloud.ec2.describe_images().owners("self").send().await?.images().to_vec()) };
+    cloud.once("own images", ask).await
+}
+
 /// Images that could be booted, oldest first: (date, id, name).
 async fn candidates(cloud: &Cloud, config: &Config) -> Result<Vec<(String, String, String)>, CloudError> {
-    let request = match config.cloud.kind {
-        CloudKind::Aws => cloud
-            .ec2
-            .describe_images()
-            .owners(DEBIAN_OWNER)
-            .filters(filter("name", "debian-12-amd64-*"))
-            .filters(filter("state", "available")),
-        CloudKind::Local | CloudKind::Eucalyptus => cloud.ec2.describe_images().owners("self"),
+    let images = match config.cloud.kind {
+        CloudKind::Aws => {
+            let named = filter("name", "debian-12-amd64-*");
+            let request = cloud.ec2.describe_images().owners(DEBIAN_OWNER).filters(named);
+            request.filters(filter("state", "available")).send().await?.images().to_vec()
+        }
+        CloudKind::Local | CloudKind::Eucalyptus => own_images(cloud).await?,
     };
-    let answer = request.send().await?;
-    let mut images: Vec<(String, String, String)> = answer
-        .images()
+    let mut images: Vec<(String, String, String)> = images
         .iter()
         .filter(|image| image.state().is_none_or(|state| *state == ImageState::Available))
         // Eucalyptus lists kernels and ramdisks beside the machine images.

@@ -9,7 +9,7 @@ use crate::config::CloudKind;
 use crate::error::{Exit, Failure};
 use crate::report::table;
 use crate::resources::bundle::LocalBinary;
-use crate::resources::{volume, web_endpoint};
+use crate::resources::web_endpoint;
 use crate::stack::user_data_lengths;
 use crate::state::State;
 use crate::user_data::LIMIT_BYTES;
@@ -86,9 +86,7 @@ async fn look(session: &Session, clients: Clients, checks: &mut Vec<Check>) -> O
     match session.state(&clients).await {
         Ok(state) => {
             let cloud = Cloud::new(clients, &state.stack, &state.stack_id, capabilities);
-            let zone = volume::current(&cloud).await.ok().flatten();
-            let zone = zone.as_ref().and_then(|volume| volume.availability_zone());
-            let place = site::survey(&cloud, &session.config, zone).await;
+            let place = site::survey(&cloud, &session.config).await;
             checks.push(check(
                 "zone, network, image",
                 place.map(|site| format!("{}, {}, {}", site.zone, site.vpc_id, site.image_id)),

@@ -11,8 +11,8 @@ use crate::converge::{Walk, converge, observe};
 use crate::error::Failure;
 use crate::plan::plan;
 use crate::resource::{Resource, ResourceKey};
-use crate::resources::{keys, volume};
-use crate::stack::{Blueprint, declare};
+use crate::resources::keys;
+use crate::stack::{Blueprint, Learned, declare};
 use crate::state::StateFile;
 
 /// The database serves, and the gallery answers.
@@ -27,9 +27,7 @@ pub async fn heal(
     state: &Mutex<StateFile>,
     wanted: &[ResourceKey],
 ) -> Result<(), Failure> {
-    let volume = volume::current(cloud).await.map_err(|error| Failure::cloud("looking for the volume", &error))?;
-    let volume_zone = volume.as_ref().and_then(|volume| volume.availability_zone());
-    let site = site::survey(cloud, &session.config, volume_zone).await?;
+    let site = site::survey(cloud, &session.config).await?;
     let bounds = {
         let state = state.lock().map_err(|_| Failure::new("reading the state", "an earlier write panicked"))?;
         state.state.scale.unwrap_or_else(|| session.config.bounds())
@@ -41,6 +39,7 @@ pub async fn heal(
         binary: None,
         bounds,
         state_dir: &session.global.state_dir,
+        learned: Learned::default(),
     });
     let some = with_needs(all, wanted);
     let sightings = observe(&some, cloud).await?;

@@ -93,7 +93,7 @@ async fn create_volume(
     let doing = format!("creating {key}");
     let zone = match old.and_then(|volume| volume.availability_zone()) {
         Some(zone) => zone.to_owned(),
-        None => site::survey(cloud, &session.config, None).await?.zone,
+        None => site::survey(cloud, &session.config).await?.zone,
     };
     let configured = i32::try_from(session.config.volume_gib()).unwrap_or(i32::MAX);
     let size_gib = old.and_then(|volume| volume.size()).unwrap_or(configured);

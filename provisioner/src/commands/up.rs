@@ -6,19 +6,21 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use crate::cli::{Choices, UpOptions};
-use crate::cloud::Cloud;
-use crate::cloud::clients::is_loopback;
-use crate::cloud::{local, site};
+use crate::cloud::calls::{Call, chain};
+use crate::cloud::capabilities::Capabilities;
+use crate::cloud::clients::{Clients, is_loopback};
+use crate::cloud::site::Site;
+use crate::cloud::{Cloud, capabilities, local, site};
 use crate::commands::{Session, WhenStopped};
 use crate::converge::{Pause, Timing, Walk, converge, critical_path, observe};
 use crate::error::{Exit, Failure};
 use crate::plan::{Plan, Sightings, plan};
 use crate::report::seconds;
-use crate::resource::Resource;
+use crate::resource::{Resource, ResourceKey};
 use crate::resources::bundle::LocalBinary;
 use crate::resources::{keys, launch_spec, volume, web_endpoint};
-use crate::stack::{Blueprint, declare};
-use crate::state::{ScaleBounds, StateFile};
+use crate::stack::{Blueprint, Learned, declare};
+use crate::state::{self, ScaleBounds, State, StateFile};
 
 /// How long a port may stay taken by a load balancer that is gone.
 const PORT_LIMIT: Duration = Duration::from_secs(5);
@@ -35,16 +37,23 @@ pub async fn run(mut session: Session, options: UpOptions) -> Result<Exit, Failu
         .clients(WhenStopped::Start)
         .await?
         .ok_or_else(|| Failure::new("connecting", "the local cloud does not run"))?;
-    let (cloud, state) = session.connect(clients).await?;
+    let (mut state, asked) = if session.remembers_capabilities()? {
+        (session.state(&clients).await?, None)
+    } else {
+        let (state, asked) =
+            tokio::join!(session.state(&clients), capabilities::probe(&clients, session.config.stack()));
+        (state?, Some(asked?))
+    };
+    let binary = hashing.await.map_err(|error| Failure::new("reading the app's binary", error))??;
+    let bounds = state.scale.unwrap_or_else(|| session.config.bounds());
+    let (cloud, Outlook { resources, sightings, plan }) =
+        look(&session, &clients, &mut state, asked, bounds, binary).await?;
     if !cloud.capabilities.instance_profiles {
         session.report.say(
             "this cloud has no instance profiles: in their user-data the VMs get keys of users that may use the stack's bucket only",
         );
     }
-    let binary = hashing.await.map_err(|error| Failure::new("reading the app's binary", error))??;
-    let bounds = state.scale.unwrap_or_else(|| session.config.bounds());
     let state = StateFile::open(&session.global.state_dir, state, lock)?;
-    let Outlook { resources, sightings, plan } = outlook(&session, &cloud, bounds, binary).await?;
     let report = &session.report;
     for line in plan.lines() {
         report.detail(line);
@@ -65,14 +74,18 @@ pub async fn run(mut session: Session, options: UpOptions) -> Result<Exit, Failu
     let done = converge(walk, &resources, &sightings, &state).await?;
     if options.timings || report.verbose() {
         report.say(format!("looking took {}, then the longest chain:", seconds(before)));
-        for timing in critical_path(&done.timings) {
+        let path = critical_path(&done.timings);
+        for timing in &path {
             report.say(line_of(timing));
         }
+        for line in chain_of_calls(&cloud.calls.so_far(), &path) {
+            report.say(line);
+        }
     }
-    let url = web_endpoint::url(&cloud).await.map_err(|error| Failure::cloud("looking for the URL", &error))?;
-    let Some(url) = url else { return Err(Failure::new("looking for the URL", "the load balancer is gone again")) };
+    let url =
+        done.known.require(&keys::web_endpoint()).map_err(|error| Failure::cloud("looking for the URL", &error))?;
     report.say(format!("IMAGE CRUD is up ({})", seconds(began.elapsed())));
-    report.data(&url);
+    report.data(url);
     report.say(format!(
         "next: open it in a browser, or `imagecrud upload FILE {url}NAME`;\n      \
          `imagecrud-deploy status`, `imagecrud-deploy scale N`, `imagecrud-deploy teardown`"
@@ -87,6 +100,43 @@ pub(super) struct Outlook {
     pub(super) plan: Plan,
 }
 
+/// Looks with what is remembered of the cloud's abilities. Where that shows that something is to be done, or shows nothing,
+/// the cloud is asked what it can do before it is done.
+async fn look(
+    session: &Session,
+    clients: &Clients,
+    state: &mut State,
+    asked: Option<Capabilities>,
+    bounds: ScaleBounds,
+    binary: LocalBinary,
+) -> Result<(Cloud, Outlook), Failure> {
+    let (stack, id) = (state.stack.clone(), state.stack_id.clone());
+    let bound = |capabilities| Cloud::new(clients.clone(), &stack, &id, capabilities);
+    let mut last = None;
+    if asked.is_none()
+        && let Some(remembered) = state.capabilities()
+    {
+        let cloud = bound(remembered);
+        match outlook(session, &cloud, bounds, binary.clone()).await {
+            Ok(outlook) if outlook.plan.is_empty() => return Ok((cloud, outlook)),
+            seen => last = seen.ok().map(|outlook| (remembered, cloud, outlook)),
+        }
+    }
+    let asked = match asked {
+        Some(asked) => asked,
+        None => capabilities::probe(clients, &stack).await?,
+    };
+    state.remember(asked);
+    if let Some((remembered, cloud, outlook)) = last
+        && remembered == asked
+    {
+        return Ok((cloud, outlook));
+    }
+    let cloud = bound(asked);
+    let outlook = outlook(session, &cloud, bounds, binary).await?;
+    Ok((cloud, outlook))
+}
+
 /// Looks at everything and decides; touches nothing.
 pub(super) async fn outlook(
     session: &Session,
@@ -94,18 +144,23 @@ pub(super) async fn outlook(
     bounds: ScaleBounds,
     binary: LocalBinary,
 ) -> Result<Outlook, Failure> {
-    let volume = volume::current(cloud).await.map_err(|error| Failure::cloud("looking for the volume", &error))?;
-    let volume_zone = volume.as_ref().and_then(|volume| volume.availability_zone());
-    let site = site::survey(cloud, &session.config, volume_zone).await?;
-    let resources = declare(Blueprint {
-        config: &session.config,
-        cloud,
-        site,
-        binary: Some(binary),
-        bounds,
-        state_dir: &session.global.state_dir,
-    });
-    let sightings = observe(&resources, cloud).await?;
+    let glance = &cloud.at_a_glance();
+    let learned = Learned::default();
+    let declare = |site| {
+        declare(Blueprint {
+            config: &session.config,
+            cloud,
+            site,
+            binary: Some(binary.clone()),
+            bounds,
+            state_dir: &session.global.state_dir,
+            learned: learned.clone(),
+        })
+    };
+    // Where a resource is to be has no part in whether it is there: both are asked at once.
+    let nowhere = declare(Site::default());
+    let (site, sightings) = tokio::join!(site::survey(glance, &session.config), observe(&nowhere, glance));
+    let (resources, sightings) = (declare(site?), sightings?);
     let plan = plan(&resources, &sightings);
     Ok(Outlook { resources, sightings, plan })
 }
@@ -127,6 +182,27 @@ fn line_of(timing: &Timing) -> String {
         seconds(timing.called.saturating_sub(timing.begun)),
         seconds(timing.ready.saturating_sub(timing.called)),
     )
+}
+
+/// The calls of the longest chain of resources, each of which had to wait for the one before.
+fn chain_of_calls(calls: &[Call], path: &[&Timing]) -> Vec<String> {
+    let of = |key: Option<&ResourceKey>| {
+        let mine = calls.iter().filter(|call| call.on_behalf.as_ref() == key).cloned().collect();
+        (key.map_or_else(|| "looking".to_owned(), ToString::to_string), chain(mine))
+    };
+    let links: Vec<(String, Vec<Call>)> =
+        std::iter::once(of(None)).chain(path.iter().map(|timing| of(Some(&timing.key)))).collect();
+    let longest: usize = links.iter().map(|(_, calls)| calls.len()).sum();
+    let of_the_cloud = calls.iter().filter(|call| call.name != web_endpoint::ASKED).count();
+    let asked = calls.len() - of_the_cloud;
+    let head = format!(
+        "{of_the_cloud} API calls and {asked} of the gallery, {longest} of them in the longest chain that waits for each other:"
+    );
+    let line = |(of, calls): &(String, Vec<Call>)| {
+        let names: Vec<&str> = calls.iter().map(|call| call.name.as_str()).collect();
+        format!("   {of}: {}", names.join(", "))
+    };
+    std::iter::once(head).chain(links.iter().filter(|(_, calls)| !calls.is_empty()).map(line)).collect()
 }
 
 /// Where the app's binary is.

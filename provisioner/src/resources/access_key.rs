@@ -107,8 +107,12 @@ async fn kept(cloud: &Cloud, name: &str) -> CloudResult<Option<KeyPair>> {
 
 /// The user's keys as IAM has them.
 async fn issued(cloud: &Cloud, name: &str) -> CloudResult<Vec<AccessKeyMetadata>> {
-    let list = cloud.iam.list_access_keys().user_name(cloud.regional_name(name)).send().await;
-    Ok(found(list.map_err(CloudError::from))?.map(|answer| answer.access_key_metadata().to_vec()).unwrap_or_default())
+    let ask = async {
+        let list = cloud.iam.list_access_keys().user_name(cloud.regional_name(name)).send().await;
+        let answer = found(list.map_err(CloudError::from))?;
+        Ok(answer.map(|answer| answer.access_key_metadata().to_vec()).unwrap_or_default())
+    };
+    cloud.once(if name == "web" { "keys of web" } else { "keys of database" }, ask).await
 }
 
 async fn forget(cloud: &Cloud, name: &str, id: &str) -> CloudResult<()> {

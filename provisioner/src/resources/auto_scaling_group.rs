@@ -10,12 +10,11 @@ use aws_sdk_ec2::types::InstanceStateName;
 use crate::cloud::retry::{CloudError, found, gone};
 use crate::cloud::{Cloud, RESOURCE_TAG, STACK_TAG};
 use crate::resource::{
-    Attributes, Changes, ClientToken, CloudResult, Desired, Observed, Outputs, Patience, Phase, Resource, ResourceKey,
-    Value,
+    Changes, ClientToken, CloudResult, Desired, Observed, Outputs, Patience, Phase, Resource, ResourceKey, Value,
 };
 use crate::resources::launch_spec::LaunchSpec;
 use crate::resources::rollout::{ROLLED_BACK_TAG, held, tag_of};
-use crate::resources::{keys, launch_configuration, launch_template};
+use crate::resources::{keys, web_version};
 use crate::state::ScaleBounds;
 
 /// A VM that is not healthy this long after its launch is replaced. Always sent, as the API's default is 0
@@ -38,12 +37,15 @@ pub struct AutoScalingGroup {
 /// The group as Auto Scaling shows it.
 pub(crate) async fn current(cloud: &Cloud) -> CloudResult<Option<SdkGroup>> {
     let name = cloud.name("web");
-    let request = cloud.autoscaling.describe_auto_scaling_groups().auto_scaling_group_names(&name);
-    let Some(answer) = found(request.send().await.map_err(CloudError::from))? else { return Ok(None) };
-    let Some(group) = answer.auto_scaling_groups().first() else { return Ok(None) };
+    let ask = async {
+        let request = cloud.autoscaling.describe_auto_scaling_groups().auto_scaling_group_names(&name);
+        let Some(answer) = found(request.send().await.map_err(CloudError::from))? else { return Ok(None) };
+        Ok(answer.auto_scaling_groups().first().cloned())
+    };
+    let Some(group) = cloud.once("group", ask).await? else { return Ok(None) };
     let tags = group.tags().iter().filter_map(|tag| Some((tag.key()?, tag.value()?)));
     cloud.check_ours(&format!("the Auto Scaling group {name}"), tags)?;
-    Ok(Some(group.clone()))
+    Ok(Some(group))
 }
 
 /// What a group, or one of its instances, was launched with: a template's version or a configuration's name.
@@ -155,7 +157,8 @@ impl Resource for AutoScalingGroup {
     }
 
     async fn find(&self, cloud: &Cloud) -> CloudResult<Option<Observed>> {
-        let (group, at_load_balancer) = tokio::join!(current(cloud), in_service_at_load_balancer(cloud));
+        let (group, at_load_balancer, versions) =
+            tokio::join!(current(cloud), in_service_at_load_balancer(cloud), web_version::list(cloud));
         let Some(group) = group? else {
             let left = lingering(cloud).await?;
             return Ok((left > 0).then(|| {
@@ -165,11 +168,9 @@ impl Resource for AutoScalingGroup {
         };
         let at_load_balancer = at_load_balancer?;
         let version = version_of(group.launch_template(), group.launch_configuration_name());
-        let launches = match (group.launch_template(), group.launch_configuration_name()) {
-            (Some(_), _) => launch_template::attributes_of(cloud, version).await?,
-            (None, Some(name)) => launch_configuration::attributes_of(cloud, name).await?,
-            (None, None) => Attributes::default(),
-        };
+        let versions = versions?;
+        let launches = versions.iter().find(|other| other.name == version);
+        let launches = launches.map(|version| version.attributes.clone()).unwrap_or_default();
         self.spec.hold(held(tag_of(&group, ROLLED_BACK_TAG), &launches));
         let wanted = usize::try_from(group.desired_capacity().unwrap_or_default()).unwrap_or_default();
         let serving = group.instances().iter().filter(|i| serves(i, &at_load_balancer)).count();

@@ -24,12 +24,16 @@ pub fn is_baked(image: &Image) -> bool {
 
 /// All images of the stack, oldest first.
 pub async fn list(cloud: &Cloud) -> CloudResult<Vec<Image>> {
-    let ours = Filter::builder().name(format!("tag:{STACK_TAG}")).values(&cloud.stack).build();
-    let request = cloud.ec2.describe_images().owners("self").filters(ours);
+    let request = cloud.ec2.describe_images().owners("self").filters(cloud.stack_filter());
     let answer = found_if_known(request.send().await.map_err(CloudError::from))?;
-    let mut images = answer.map(|answer| answer.images().to_vec()).unwrap_or_default();
+    Ok(among(cloud, answer.map(|answer| answer.images().to_vec()).unwrap_or_default()))
+}
+
+/// Those of the stack among others, oldest first.
+pub fn among(cloud: &Cloud, mut images: Vec<Image>) -> Vec<Image> {
+    images.retain(|image| tag(image, STACK_TAG) == Some(&cloud.stack));
     images.sort_by(|a, b| a.creation_date().cmp(&b.creation_date()));
-    Ok(images)
+    images
 }
 
 fn tag<'i>(image: &'i Image, key: &str) -> Option<&'i str> {

@@ -1,6 +1,7 @@
 //! The stack's private bucket: pictures, configuration, the app's binary.
 
 use async_trait::async_trait;
+use aws_sdk_s3::operation::list_objects_v2::ListObjectsV2Output;
 use aws_sdk_s3::types::{
     BucketLocationConstraint, CreateBucketConfiguration, Delete, ObjectIdentifier, PublicAccessBlockConfiguration,
 };
@@ -39,6 +40,19 @@ pub(crate) async fn mark(cloud: &Cloud) -> CloudResult<()> {
     Ok(())
 }
 
+/// The keys under which the stack's configuration stands; none where there is no bucket.
+pub(crate) async fn configuration(cloud: &Cloud) -> CloudResult<Option<Vec<String>>> {
+    let ask = async {
+        let list = cloud.s3.list_objects_v2().bucket(cloud.bucket()).prefix("config/").send().await;
+        let listing = found(list.map_err(CloudError::from))?;
+        let keys = |listing: ListObjectsV2Output| {
+            listing.contents().iter().filter_map(|object| object.key().map(str::to_owned)).collect()
+        };
+        Ok(listing.map(keys))
+    };
+    cloud.once("configuration", ask).await
+}
+
 #[async_trait]
 impl Resource for Bucket {
     fn key(&self) -> ResourceKey {
@@ -58,9 +72,7 @@ impl Resource for Bucket {
     }
 
     async fn find(&self, cloud: &Cloud) -> CloudResult<Option<Observed>> {
-        let name = cloud.bucket();
-        let answer = cloud.s3.head_bucket().bucket(&name).send().await.map_err(CloudError::from);
-        Ok(found(answer)?.map(|_| Observed::ready(name)))
+        Ok(configuration(cloud).await?.map(|_| Observed::ready(cloud.bucket())))
     }
 
     async fn create(&self, cloud: &Cloud, _known: &Outputs, _token: &ClientToken) -> CloudResult<()> {

@@ -44,11 +44,14 @@ pub struct DatabaseInstance {
 
 /// The stack's live database VM as EC2 shows it.
 pub(crate) async fn current(cloud: &Cloud) -> CloudResult<Option<Instance>> {
-    let filters = cloud.ec2_filters(&keys::database_instance());
-    let answer = cloud.ec2.describe_instances().set_filters(Some(filters)).send().await.map_err(CloudError::from);
-    let Some(answer) = found(answer)? else { return Ok(None) };
-    let alive = answer.reservations().iter().flat_map(|r| r.instances()).filter(|instance| is_alive(instance));
-    Ok(alive.min_by_key(|instance| instance.launch_time().map(|time| time.as_nanos())).cloned())
+    let ask = async {
+        let filters = cloud.ec2_filters(&keys::database_instance());
+        let answer = cloud.ec2.describe_instances().set_filters(Some(filters)).send().await.map_err(CloudError::from);
+        let Some(answer) = found(answer)? else { return Ok(None) };
+        let alive = answer.reservations().iter().flat_map(|r| r.instances()).filter(|instance| is_alive(instance));
+        Ok(alive.min_by_key(|instance| instance.launch_time().map(|time| time.as_nanos())).cloned())
+    };
+    cloud.once("database instance", ask).await
 }
 
 pub(crate) fn state_of(instance: &Instance) -> &str {

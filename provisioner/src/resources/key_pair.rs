@@ -4,10 +4,10 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
-use aws_sdk_ec2::types::{Filter, ResourceType};
+use aws_sdk_ec2::types::{Filter, KeyType, ResourceType};
 
 use crate::cloud::Cloud;
-use crate::cloud::retry::{CloudError, found, gone};
+use crate::cloud::retry::{Class, CloudError, found, gone};
 use crate::resource::{Changes, ClientToken, CloudResult, Desired, Observed, Outputs, Resource, ResourceKey};
 use crate::resources::database_instance::is_alive;
 use crate::resources::keys;
@@ -26,7 +26,8 @@ impl KeyPair {
         let directory = self.private_key.parent().unwrap_or(Path::new("."));
         // Readable by nobody else from the beginning, and there as a whole or not at all.
         let mut file = tempfile::NamedTempFile::new_in(directory).map_err(fail)?;
-        file.write_all(material.as_bytes()).and_then(|()| file.as_file().sync_all()).map_err(fail)?;
+        // ssh takes no key whose last line does not end.
+        writeln!(file, "{}", material.trim_end()).and_then(|()| file.as_file().sync_all()).map_err(fail)?;
         file.persist(&self.private_key).map_err(|error| fail(error.error))?;
         Ok(())
     }
@@ -76,9 +77,18 @@ impl Resource for KeyPair {
 
     async fn create(&self, cloud: &Cloud, _known: &Outputs, _token: &ClientToken) -> CloudResult<()> {
         let tags = cloud.tag_specification(ResourceType::KeyPair, &self.key());
-        let create =
-            cloud.ec2.create_key_pair().key_name(cloud.name("ssh")).set_tag_specifications(tags.map(|t| vec![t]));
-        match create.send().await.map_err(CloudError::from) {
+        let create = |kind: Option<KeyType>| {
+            let create = cloud.ec2.create_key_pair().key_name(cloud.name("ssh")).set_key_type(kind);
+            create.set_tag_specifications(tags.clone().map(|tags| vec![tags])).send()
+        };
+        // Made in no time, where an RSA pair takes a cloud so long that every launch waits for it.
+        let mut answer = create(Some(KeyType::Ed25519)).await.map_err(CloudError::from);
+        if let Err(error) = &answer
+            && (error.class() == Class::Unsupported || error.to_string().to_ascii_lowercase().contains("keytype"))
+        {
+            answer = create(None).await.map_err(CloudError::from); // AWS has others than RSA since 2021 only
+        }
+        match answer {
             Ok(pair) => self.save(pair.key_material().unwrap_or_default()),
             // Made by a run whose answer was lost, and with it the private key: make it anew.
             Err(error) if error.code() == "InvalidKeyPair.Duplicate" => {

@@ -23,21 +23,24 @@ pub struct LaunchConfiguration(pub LaunchSpec);
 /// All versions that there are, oldest first.
 async fn versions(cloud: &Cloud) -> CloudResult<Vec<SdkLaunchConfiguration>> {
     let prefix = cloud.name("web-");
-    let mut mine = Vec::new();
-    let mut next: Option<String> = None;
-    loop {
-        let answer = cloud.autoscaling.describe_launch_configurations().set_next_token(next).send().await?;
-        let named = |c: &&SdkLaunchConfiguration| {
-            c.launch_configuration_name().and_then(|n| n.strip_prefix(&prefix)).is_some_and(|rest| rest.len() == 12)
-        };
-        mine.extend(answer.launch_configurations().iter().filter(named).cloned());
-        next = answer.next_token().filter(|token| !token.is_empty()).map(str::to_owned);
-        if next.is_none() {
-            break;
+    let ask = async {
+        let mut mine = Vec::new();
+        let mut next: Option<String> = None;
+        loop {
+            let answer = cloud.autoscaling.describe_launch_configurations().set_next_token(next).send().await?;
+            let named = |c: &&SdkLaunchConfiguration| {
+                c.launch_configuration_name().and_then(|n| n.strip_prefix(&prefix)).is_some_and(|rest| rest.len() == 12)
+            };
+            mine.extend(answer.launch_configurations().iter().filter(named).cloned());
+            next = answer.next_token().filter(|token| !token.is_empty()).map(str::to_owned);
+            if next.is_none() {
+                break;
+            }
         }
-    }
-    mine.sort_by_key(|configuration| configuration.created_time().map(|time| time.as_nanos()));
-    Ok(mine)
+        mine.sort_by_key(|configuration| configuration.created_time().map(|time| time.as_nanos()));
+        Ok(mine)
+    };
+    cloud.once("launch configurations", ask).await
 }
 
 /// As `versions`, in the form that both kinds share.
@@ -67,12 +70,6 @@ fn flatten(configuration: &SdkLaunchConfiguration) -> Attributes {
     let digest = digest(&attributes);
     attributes.0.insert("digest", digest);
     attributes
-}
-
-/// What a version launches, by its name.
-pub(crate) async fn attributes_of(cloud: &Cloud, name: &str) -> CloudResult<Attributes> {
-    let found = versions(cloud).await?.into_iter().find(|c| c.launch_configuration_name() == Some(name));
-    Ok(found.map(|c| flatten(&c)).unwrap_or_default())
 }
 
 pub(crate) async fn image_in_use(cloud: &Cloud) -> CloudResult<Option<String>> {

@@ -2,16 +2,14 @@
 
 use async_trait::async_trait;
 use aws_sdk_ec2::types::{
-    InstanceType, LaunchTemplateHttpTokensState, LaunchTemplateIamInstanceProfileSpecificationRequest,
-    LaunchTemplateInstanceMetadataOptionsRequest, LaunchTemplateVersion, LaunchTemplatesMonitoringRequest,
-    RequestLaunchTemplateData, ResourceType,
+    InstanceType, LaunchTemplate as SdkLaunchTemplate, LaunchTemplateHttpTokensState,
+    LaunchTemplateIamInstanceProfileSpecificationRequest, LaunchTemplateInstanceMetadataOptionsRequest,
+    LaunchTemplateVersion, LaunchTemplatesMonitoringRequest, RequestLaunchTemplateData, ResourceType,
 };
 
 use crate::cloud::Cloud;
 use crate::cloud::retry::{CloudError, found, gone};
-use crate::resource::{
-    Attributes, Changes, ClientToken, CloudResult, Desired, Observed, Outputs, Resource, ResourceKey, Value,
-};
+use crate::resource::{Changes, ClientToken, CloudResult, Desired, Observed, Outputs, Resource, ResourceKey, Value};
 use crate::resources::keys;
 use crate::resources::launch_spec::{LaunchSpec, digest, digest_of_user_data, metadata_tokens};
 use crate::resources::web_version::{self, WebVersion};
@@ -41,12 +39,44 @@ impl LaunchTemplate {
     }
 }
 
-/// One version by its number, or `$Default`.
-async fn version(cloud: &Cloud, version: &str) -> CloudResult<Option<LaunchTemplateVersion>> {
+/// The template as EC2 shows it, which tells the number of its default version.
+async fn template(cloud: &Cloud) -> CloudResult<Option<SdkLaunchTemplate>> {
+    let ask = async {
+        let request = cloud.ec2.describe_launch_templates().launch_template_names(cloud.name("web"));
+        let answer = found(request.send().await.map_err(CloudError::from))?;
+        Ok(answer.and_then(|answer| answer.launch_templates().first().cloned()))
+    };
+    cloud.once("launch template", ask).await
+}
+
+/// All versions as EC2 shows them.
+async fn versions(cloud: &Cloud) -> CloudResult<Vec<LaunchTemplateVersion>> {
     let name = cloud.name("web");
-    let request = cloud.ec2.describe_launch_template_versions().launch_template_name(name).versions(version);
-    let answer = found(request.send().await.map_err(CloudError::from))?;
-    Ok(answer.and_then(|answer| answer.launch_template_versions().first().cloned()))
+    let ask = async {
+        let mut versions = Vec::new();
+        let mut next: Option<String> = None;
+        loop {
+            let request =
+                cloud.ec2.describe_launch_template_versions().launch_template_name(&name).set_next_token(next);
+            let Some(answer) = found(request.send().await.map_err(CloudError::from))? else { break };
+            versions.extend(answer.launch_template_versions().iter().cloned());
+            next = answer.next_token().filter(|token| !token.is_empty()).map(str::to_owned);
+            if next.is_none() {
+                break;
+            }
+        }
+        Ok(versions)
+    };
+    cloud.once("launch template versions", ask).await
+}
+
+/// The template and its default version.
+async fn in_default(cloud: &Cloud) -> CloudResult<Option<(SdkLaunchTemplate, LaunchTemplateVersion)>> {
+    let (template, versions) = tokio::join!(template(cloud), versions(cloud));
+    let (Some(template), versions) = (template?, versions?) else { return Ok(None) };
+    let number = template.default_version_number();
+    let version = versions.into_iter().find(|version| version.version_number() == number);
+    Ok(version.map(|version| (template, version)))
 }
 
 fn flatten(version: &LaunchTemplateVersion) -> Observed {
@@ -73,26 +103,15 @@ fn flatten(version: &LaunchTemplateVersion) -> Observed {
 
 /// All versions, oldest first.
 pub(crate) async fn list(cloud: &Cloud) -> CloudResult<Vec<WebVersion>> {
-    let name = cloud.name("web");
-    let mut versions: Vec<(i64, WebVersion)> = Vec::new();
-    let mut next: Option<String> = None;
-    loop {
-        let request = cloud.ec2.describe_launch_template_versions().launch_template_name(&name).set_next_token(next);
-        let Some(answer) = found(request.send().await.map_err(CloudError::from))? else { break };
-        for version in answer.launch_template_versions() {
-            let number = version.version_number().unwrap_or_default();
-            let user_data = version.launch_template_data().and_then(|data| data.user_data()).unwrap_or_default();
-            let created_secs = version.create_time().map_or(0, |time| time.secs());
-            let attributes = flatten(version).attributes;
-            versions.push((number, WebVersion::new(number.to_string(), created_secs, attributes, user_data)));
-        }
-        next = answer.next_token().filter(|token| !token.is_empty()).map(str::to_owned);
-        if next.is_none() {
-            break;
-        }
-    }
-    versions.sort_by_key(|(number, _)| *number);
-    Ok(versions.into_iter().map(|(_, version)| version).collect())
+    let mut versions = versions(cloud).await?;
+    versions.sort_by_key(|version| version.version_number());
+    let known = |version: &LaunchTemplateVersion| {
+        let number = version.version_number().unwrap_or_default();
+        let user_data = version.launch_template_data().and_then(|data| data.user_data()).unwrap_or_default();
+        let created_secs = version.create_time().map_or(0, |time| time.secs());
+        WebVersion::new(number.to_string(), created_secs, flatten(version).attributes, user_data)
+    };
+    Ok(versions.iter().map(known).collect())
 }
 
 /// Makes a version the default one.
@@ -102,16 +121,11 @@ pub(crate) async fn put_in_service(cloud: &Cloud, version: &str) -> CloudResult<
     Ok(())
 }
 
-/// What a version of the template launches, for those that run it.
-pub(crate) async fn attributes_of(cloud: &Cloud, number: &str) -> CloudResult<Attributes> {
-    Ok(version(cloud, number).await?.map(|version| flatten(&version).attributes).unwrap_or_default())
-}
-
 /// The image that web VMs are launched from at the moment.
 pub(crate) async fn image_in_use(cloud: &Cloud) -> CloudResult<Option<String>> {
     if cloud.capabilities.launch_templates {
-        let version = version(cloud, "$Default").await?;
-        return Ok(version.map(|version| flatten(&version).attributes.get("image_id").to_owned()));
+        let version = in_default(cloud).await?;
+        return Ok(version.map(|(_, version)| flatten(&version).attributes.get("image_id").to_owned()));
     }
     super::launch_configuration::image_in_use(cloud).await
 }
@@ -131,13 +145,10 @@ impl Resource for LaunchTemplate {
     }
 
     async fn find(&self, cloud: &Cloud) -> CloudResult<Option<Observed>> {
-        let name = cloud.name("web");
-        let request = cloud.ec2.describe_launch_templates().launch_template_names(&name);
-        let Some(answer) = found(request.send().await.map_err(CloudError::from))? else { return Ok(None) };
-        let Some(template) = answer.launch_templates().first() else { return Ok(None) };
+        let Some((template, version)) = in_default(cloud).await? else { return Ok(None) };
         let tags = template.tags().iter().filter_map(|tag| Some((tag.key()?, tag.value()?)));
-        cloud.check_ours(&format!("the launch template {name}"), tags)?;
-        Ok(version(cloud, "$Default").await?.as_ref().map(flatten))
+        cloud.check_ours(&format!("the launch template {}", cloud.name("web")), tags)?;
+        Ok(Some(flatten(&version)))
     }
 
     async fn create(&self, cloud: &Cloud, known: &Outputs, token: &ClientToken) -> CloudResult<()> {

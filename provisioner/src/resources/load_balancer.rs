@@ -21,14 +21,30 @@ const HOST_TAG: &str = "imagecrud:host";
 
 /// The host name that leads to the stack's load balancer, by its tag.
 pub(crate) async fn host(cloud: &Cloud) -> CloudResult<Option<String>> {
-    let tags = cloud.elb.describe_tags().load_balancer_names(&cloud.stack).send().await.map_err(CloudError::from);
-    let Some(answer) = found_if_known(tags)? else { return Ok(None) };
-    let tags = answer.tag_descriptions().iter().flat_map(|description| description.tags());
-    Ok(host_in(tags))
+    Ok(host_in(&tags(cloud).await?))
 }
 
-fn host_in<'t>(mut tags: impl Iterator<Item = &'t Tag>) -> Option<String> {
-    let tag = tags.find(|tag| tag.key() == HOST_TAG)?;
+/// The load balancer as the cloud shows it.
+pub(crate) async fn description(cloud: &Cloud) -> CloudResult<Option<LoadBalancerDescription>> {
+    let ask = async {
+        let request = cloud.elb.describe_load_balancers().load_balancer_names(&cloud.stack);
+        let answer = found(request.send().await.map_err(CloudError::from))?;
+        Ok(answer.and_then(|answer| answer.load_balancer_descriptions().first().cloned()))
+    };
+    cloud.once("load balancer", ask).await
+}
+
+async fn tags(cloud: &Cloud) -> CloudResult<Vec<Tag>> {
+    let ask = async {
+        let answer = cloud.elb.describe_tags().load_balancer_names(&cloud.stack).send().await;
+        let answer = found_if_known(answer.map_err(CloudError::from))?;
+        Ok(answer.iter().flat_map(|answer| answer.tag_descriptions()).flat_map(|d| d.tags()).cloned().collect())
+    };
+    cloud.once("load balancer's tags", ask).await
+}
+
+fn host_in(tags: &[Tag]) -> Option<String> {
+    let tag = tags.iter().find(|tag| tag.key() == HOST_TAG)?;
     tag.value().filter(|host| !host.is_empty()).map(str::to_owned)
 }
 
@@ -56,6 +72,21 @@ impl LoadBalancer {
             .instance_port(80)
             .build()
             .map_err(|error| CloudError::other(error.to_string()))
+    }
+
+    /// For how long it drains, or that it does not; nothing where the cloud knows no draining.
+    async fn draining_of(&self, cloud: &Cloud) -> CloudResult<Option<String>> {
+        if !self.draining {
+            return Ok(None);
+        }
+        let request = cloud.elb.describe_load_balancer_attributes().load_balancer_name(&cloud.stack);
+        let answer = found(request.send().await.map_err(CloudError::from))?;
+        let draining = answer
+            .as_ref()
+            .and_then(|answer| answer.load_balancer_attributes())
+            .and_then(|attributes| attributes.connection_draining())
+            .filter(|draining| draining.enabled());
+        Ok(Some(draining.map_or_else(|| "off".to_owned(), |d| format!("{}s", d.timeout().unwrap_or_default()))))
     }
 
     async fn configure_health_check(&self, cloud: &Cloud, name: &str) -> CloudResult<()> {
@@ -155,16 +186,9 @@ impl Resource for LoadBalancer {
 
     async fn find(&self, cloud: &Cloud) -> CloudResult<Option<Observed>> {
         let name = &cloud.stack;
-        let answer = cloud.elb.describe_load_balancers().load_balancer_names(name).send().await;
-        let Some(answer) = found(answer.map_err(CloudError::from))? else { return Ok(None) };
-        let Some(description) = answer.load_balancer_descriptions().first() else { return Ok(None) };
-        let tags =
-            found_if_known(cloud.elb.describe_tags().load_balancer_names(name).send().await.map_err(CloudError::from))?;
-        let tags: Vec<&Tag> = tags
-            .iter()
-            .flat_map(|answer| answer.tag_descriptions())
-            .flat_map(|description| description.tags())
-            .collect();
+        let (description, tags, draining) = tokio::join!(description(cloud), tags(cloud), self.draining_of(cloud));
+        let Some(description) = &description? else { return Ok(None) };
+        let tags = tags?;
         cloud.check_ours(
             &format!("the load balancer {name}"),
             tags.iter().map(|tag| (tag.key(), tag.value().unwrap_or_default())),
@@ -180,17 +204,9 @@ impl Resource for LoadBalancer {
             .with("security_groups", groups.join(", "))
             .with("dns_name", dns_name)
             .with("port", port.unwrap_or_default())
-            .with("host", host_in(tags.iter().copied()).unwrap_or_default())
+            .with("host", host_in(&tags).unwrap_or_default())
             .detail(dns_name);
-        if self.draining && !tags.iter().any(|tag| tag.key() == NO_DRAINING_TAG) {
-            let answer = cloud.elb.describe_load_balancer_attributes().load_balancer_name(name).send().await;
-            let answer = found(answer.map_err(CloudError::from))?;
-            let draining = answer
-                .as_ref()
-                .and_then(|answer| answer.load_balancer_attributes())
-                .and_then(|attributes| attributes.connection_draining())
-                .filter(|draining| draining.enabled())
-                .map_or_else(|| "off".to_owned(), |d| format!("{}s", d.timeout().unwrap_or_default()));
+        if let Some(draining) = draining?.filter(|_| !tags.iter().any(|tag| tag.key() == NO_DRAINING_TAG)) {
             observed = observed.with("draining", draining);
         }
         Ok(Some(observed))
@@ -218,8 +234,9 @@ impl Resource for LoadBalancer {
                 return Err(error);
             }
         }
-        self.configure_health_check(cloud, name).await?;
-        self.configure_draining(cloud, name).await
+        let (checks, draining) =
+            tokio::join!(self.configure_health_check(cloud, name), self.configure_draining(cloud, name));
+        checks.and(draining)
     }
 
     async fn update(&self, cloud: &Cloud, known: &Outputs, observed: &Observed, changes: &Changes) -> CloudResult<()> {

@@ -5,6 +5,7 @@ use aws_sdk_cloudwatch::operation::put_metric_alarm::builders::PutMetricAlarmFlu
 use aws_sdk_cloudwatch::types::{
     ComparisonOperator, Dimension, Metric, MetricAlarm, MetricDataQuery, MetricStat, Statistic,
 };
+use futures::future::try_join_all;
 
 use crate::cloud::Cloud;
 use crate::cloud::retry::{CloudError, found, gone};
@@ -130,6 +131,16 @@ pub(crate) fn names(cloud: &Cloud) -> Vec<String> {
     all.collect()
 }
 
+/// Those of them that are there.
+async fn all(cloud: &Cloud) -> CloudResult<Vec<MetricAlarm>> {
+    let ask = async {
+        let request = cloud.cloudwatch.describe_alarms().set_alarm_names(Some(names(cloud)));
+        let answer = found(request.send().await.map_err(CloudError::from))?;
+        Ok(answer.map(|answer| answer.metric_alarms().to_vec()).unwrap_or_default())
+    };
+    cloud.once("alarms", ask).await
+}
+
 fn rule(what: &str, operator: &str, threshold: f64, period_secs: i32, periods: i32) -> String {
     format!("{what} {operator} {threshold} for {periods}x{period_secs}s")
 }
@@ -161,9 +172,8 @@ impl Resource for ScalingAlarm {
     }
 
     async fn find(&self, cloud: &Cloud) -> CloudResult<Option<Observed>> {
-        let request = cloud.cloudwatch.describe_alarms().alarm_names(cloud.name(self.name()));
-        let Some(answer) = found(request.send().await.map_err(CloudError::from))? else { return Ok(None) };
-        Ok(answer.metric_alarms().first().map(|alarm| {
+        let name = cloud.name(self.name());
+        Ok(all(cloud).await?.iter().find(|alarm| alarm.alarm_name() == Some(&name)).map(|alarm| {
             let rule = rule_of(alarm);
             Observed::ready(alarm.alarm_name().unwrap_or_default())
                 .with("rule", &rule)
@@ -176,11 +186,12 @@ impl Resource for ScalingAlarm {
 
     /// Those on what the group was scaled by before go, or both would.
     async fn create(&self, cloud: &Cloud, known: &Outputs, _: &ClientToken) -> CloudResult<()> {
-        for former in METRICS.iter().filter(|metric| **metric != self.metric) {
+        let former = METRICS.iter().filter(|metric| **metric != self.metric).map(|former| async move {
             let delete = cloud.cloudwatch.delete_alarms().alarm_names(cloud.name(name(*former, self.above)));
-            gone(delete.send().await.map_err(CloudError::from))?;
-        }
-        self.put(cloud, known).await
+            gone(delete.send().await.map_err(CloudError::from))
+        });
+        let (gone, put) = tokio::join!(try_join_all(former), self.put(cloud, known));
+        gone.and(put)
     }
 
     async fn update(&self, cloud: &Cloud, known: &Outputs, _: &Observed, _: &Changes) -> CloudResult<()> {

@@ -1,6 +1,7 @@
 //! Scaling policies: one step out or in, with a pause. Simple scaling, which every cloud has.
 
 use async_trait::async_trait;
+use aws_sdk_autoscaling::types::ScalingPolicy as SdkScalingPolicy;
 
 use crate::cloud::Cloud;
 use crate::cloud::retry::{CloudError, found, gone};
@@ -15,6 +16,17 @@ pub struct ScalingPolicy {
     pub adjustment: i32,
     /// The pause before the next step.
     pub cooldown_secs: i32,
+}
+
+/// The group's own two.
+async fn all(cloud: &Cloud) -> CloudResult<Vec<SdkScalingPolicy>> {
+    let ask = async {
+        let request = cloud.autoscaling.describe_policies().auto_scaling_group_name(cloud.name("web"));
+        let request = request.policy_names("scale-out").policy_names("scale-in");
+        let answer = found(request.send().await.map_err(CloudError::from))?;
+        Ok(answer.map(|answer| answer.scaling_policies().to_vec()).unwrap_or_default())
+    };
+    cloud.once("policies", ask).await
 }
 
 impl ScalingPolicy {
@@ -52,10 +64,7 @@ impl Resource for ScalingPolicy {
     }
 
     async fn find(&self, cloud: &Cloud) -> CloudResult<Option<Observed>> {
-        let request = cloud.autoscaling.describe_policies().auto_scaling_group_name(cloud.name("web"));
-        let answer = found(request.policy_names(self.name).send().await.map_err(CloudError::from))?;
-        let Some(answer) = answer else { return Ok(None) };
-        Ok(answer.scaling_policies().iter().find(|policy| policy.policy_name() == Some(self.name)).map(|policy| {
+        Ok(all(cloud).await?.iter().find(|policy| policy.policy_name() == Some(self.name)).map(|policy| {
             let adjustment = policy.scaling_adjustment().unwrap_or_default();
             Observed::ready(self.name)
                 .with("adjustment", adjustment)

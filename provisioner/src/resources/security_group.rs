@@ -3,10 +3,12 @@
 use std::collections::BTreeSet;
 
 use async_trait::async_trait;
-use aws_sdk_ec2::types::{Filter, IpPermission, IpRange, ResourceType, UserIdGroupPair};
+use aws_sdk_ec2::types::{
+    Filter, IpPermission, IpRange, ResourceType, SecurityGroup as SdkSecurityGroup, Tag, UserIdGroupPair,
+};
 
-use crate::cloud::Cloud;
 use crate::cloud::retry::{CloudError, found, gone};
+use crate::cloud::{Cloud, RESOURCE_TAG};
 use crate::resource::{
     Changes, ClientToken, CloudResult, Desired, Observed, Outputs, Patience, Resource, ResourceKey, Value,
 };
@@ -58,18 +60,6 @@ impl SecurityGroup {
         Value::Known(joined(&rules))
     }
 
-    async fn describe(&self, cloud: &Cloud, filters: Vec<Filter>) -> CloudResult<Option<Observed>> {
-        let answer = cloud.ec2.describe_security_groups().set_filters(Some(filters)).send().await;
-        let Some(answer) = found(answer.map_err(CloudError::from))? else { return Ok(None) };
-        let Some(group) = answer.security_groups().first() else { return Ok(None) };
-        let rules: BTreeSet<String> = group.ip_permissions().iter().flat_map(flatten_permission).collect();
-        Ok(Some(
-            Observed::ready(group.group_id().unwrap_or_default())
-                .with("vpc_id", group.vpc_id().unwrap_or_default())
-                .with("ingress", joined(&rules)),
-        ))
-    }
-
     /// The group of a create whose answer was lost before it could be tagged.
     async fn adopt(&self, cloud: &Cloud) -> CloudResult<String> {
         let named = Filter::builder().name("group-name").values(cloud.name(self.name)).build();
@@ -102,6 +92,16 @@ impl SecurityGroup {
         }
         Ok(())
     }
+}
+
+/// The stack's groups.
+async fn all(cloud: &Cloud) -> CloudResult<Vec<SdkSecurityGroup>> {
+    let ask = async {
+        let answer = cloud.ec2.describe_security_groups().filters(cloud.stack_filter()).send().await;
+        let answer = found(answer.map_err(CloudError::from))?;
+        Ok(answer.map(|answer| answer.security_groups().to_vec()).unwrap_or_default())
+    };
+    cloud.once("security groups", ask).await
 }
 
 fn joined(rules: &BTreeSet<String>) -> String {
@@ -165,7 +165,15 @@ impl Resource for SecurityGroup {
     }
 
     async fn find(&self, cloud: &Cloud) -> CloudResult<Option<Observed>> {
-        self.describe(cloud, cloud.ec2_filters(&self.key())).await
+        let (groups, key) = (all(cloud).await?, self.key());
+        let ours = |tag: &Tag| tag.key() == Some(RESOURCE_TAG) && tag.value() == Some(key.as_str());
+        let Some(group) = groups.iter().find(|group| group.tags().iter().any(ours)) else { return Ok(None) };
+        let rules: BTreeSet<String> = group.ip_permissions().iter().flat_map(flatten_permission).collect();
+        Ok(Some(
+            Observed::ready(group.group_id().unwrap_or_default())
+                .with("vpc_id", group.vpc_id().unwrap_or_default())
+                .with("ingress", joined(&rules)),
+        ))
     }
 
     async fn create(&self, cloud: &Cloud, known: &Outputs, _token: &ClientToken) -> CloudResult<()> {

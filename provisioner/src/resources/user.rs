@@ -53,6 +53,14 @@ impl Resource for User {
 
     async fn find(&self, cloud: &Cloud) -> CloudResult<Option<Observed>> {
         let name = cloud.regional_name(self.name);
+        let policy = cloud.iam.get_user_policy().user_name(&name).policy_name(policy::NAME).send().await;
+        let policy = found(policy.map_err(CloudError::from))?;
+        let digest = policy::digest_found(policy.as_ref().map(|policy| policy.policy_document()));
+        let observed = Observed::ready(&name).with("policy", &digest);
+        // As of a role: what names the stack's bucket is the stack's.
+        if digest == policy::digest(&self.policy) {
+            return Ok(Some(observed));
+        }
         let answer = cloud.iam.get_user().user_name(&name).send().await.map_err(CloudError::from);
         let Some(answer) = found(answer)? else { return Ok(None) };
         let theirs = answer.user().map(|user| user.path()).filter(|theirs| *theirs != path(cloud));
@@ -62,10 +70,7 @@ impl Resource for User {
                 "choose another name with --stack, or remove it",
             ));
         }
-        let policy = cloud.iam.get_user_policy().user_name(&name).policy_name(policy::NAME).send().await;
-        let policy = found(policy.map_err(CloudError::from))?;
-        let digest = policy::digest_found(policy.as_ref().map(|policy| policy.policy_document()));
-        Ok(Some(Observed::ready(name).with("policy", digest)))
+        Ok(Some(observed))
     }
 
     async fn create(&self, cloud: &Cloud, _known: &Outputs, _token: &ClientToken) -> CloudResult<()> {

@@ -22,11 +22,14 @@ pub struct DataVolume {
 
 /// The stack's volume as EC2 shows it.
 pub(crate) async fn current(cloud: &Cloud) -> CloudResult<Option<SdkVolume>> {
-    let filters = cloud.ec2_filters(&keys::volume());
-    let answer = cloud.ec2.describe_volumes().set_filters(Some(filters)).send().await.map_err(CloudError::from);
-    let Some(answer) = found(answer)? else { return Ok(None) };
-    let alive = answer.volumes().iter().filter(|volume| volume.state() != Some(&VolumeState::Deleted));
-    Ok(alive.min_by_key(|volume| volume.create_time().map(|time| time.as_nanos())).cloned())
+    let ask = async {
+        let filters = cloud.ec2_filters(&keys::volume());
+        let answer = cloud.ec2.describe_volumes().set_filters(Some(filters)).send().await.map_err(CloudError::from);
+        let Some(answer) = found(answer)? else { return Ok(None) };
+        let alive = answer.volumes().iter().filter(|volume| volume.state() != Some(&VolumeState::Deleted));
+        Ok(alive.min_by_key(|volume| volume.create_time().map(|time| time.as_nanos())).cloned())
+    };
+    cloud.once("volume", ask).await
 }
 
 #[async_trait]

@@ -1,11 +1,13 @@
 //! "The gallery answers", asked as a browser would: through the load balancer, by its name. Nothing is
 //! created here; to create it is to wait for it.
 
+use std::time::Instant;
+
 use async_trait::async_trait;
+use futures::future::join_all;
 
 use crate::cloud::Cloud;
 use crate::cloud::clients::lead;
-use crate::cloud::retry::{CloudError, found};
 use crate::resource::{
     Changes, ClientToken, CloudResult, Desired, Observed, Outputs, Patience, Phase, Resource, ResourceKey,
 };
@@ -16,6 +18,8 @@ pub struct WebEndpoint;
 
 /// Requests for each web server behind the load balancer: it chooses, so that one each might miss one.
 const REQUESTS_PER_SERVER: usize = 2;
+/// What a request for the gallery is called among the calls; it is none of the cloud's APIs.
+pub(crate) const ASKED: &str = "GET the gallery";
 /// A large group is not asked through.
 const MOST_REQUESTS: usize = 20;
 
@@ -32,9 +36,7 @@ pub async fn url(cloud: &Cloud) -> CloudResult<Option<String>> {
 }
 
 async fn gallery(cloud: &Cloud) -> CloudResult<Option<Gallery>> {
-    let request = cloud.elb.describe_load_balancers().load_balancer_names(&cloud.stack);
-    let Some(answer) = found(request.send().await.map_err(CloudError::from))? else { return Ok(None) };
-    let Some(description) = answer.load_balancer_descriptions().first() else { return Ok(None) };
+    let Some(description) = load_balancer::description(cloud).await? else { return Ok(None) };
     let listener = description.listener_descriptions().first().and_then(|description| description.listener());
     let (Some(name), Some(listener)) = (description.dns_name(), listener) else { return Ok(None) };
     let secure = listener.protocol().eq_ignore_ascii_case("https");
@@ -69,7 +71,10 @@ impl Answer {
 
 /// Asks the gallery once.
 pub(crate) async fn ask(cloud: &Cloud, url: &str) -> Answer {
-    let answer = match cloud.http.get(url).send().await {
+    let begun = Instant::now();
+    let answer = cloud.http.get(url).send().await;
+    cloud.calls.note(ASKED, begun);
+    let answer = match answer {
         Ok(answer) => answer,
         Err(error) => {
             let trouble = if error.is_timeout() { "does not answer in time" } else { "does not answer" };
@@ -116,15 +121,15 @@ impl Resource for WebEndpoint {
     async fn find(&self, cloud: &Cloud) -> CloudResult<Option<Observed>> {
         let Some(Gallery { url, servers }) = gallery(cloud).await? else { return Ok(None) };
         let requests = (servers * REQUESTS_PER_SERVER).clamp(1, MOST_REQUESTS);
-        for answered in 0..requests {
-            if let Some(mut trouble) = ask(cloud, &url).await.trouble {
-                if answered > 0 {
-                    trouble.push_str(", but not always: some of the web servers are not ready");
-                }
-                return Ok(Some(Observed::ready(&url).phase(Phase::Pending).detail(trouble)));
-            }
+        let answers = join_all((0..requests).map(|_| ask(cloud, &url))).await;
+        let right = answers.iter().filter(|answer| answer.is_ok()).count();
+        let Some(mut trouble) = answers.into_iter().find_map(|answer| answer.trouble) else {
+            return Ok(Some(Observed::ready(&url).detail("answers 200")));
+        };
+        if right > 0 {
+            trouble.push_str(", but not always: some of the web servers are not ready");
         }
-        Ok(Some(Observed::ready(&url).detail("answers 200")))
+        Ok(Some(Observed::ready(&url).phase(Phase::Pending).detail(trouble)))
     }
 
     async fn create(&self, _: &Cloud, _: &Outputs, _: &ClientToken) -> CloudResult<()> {

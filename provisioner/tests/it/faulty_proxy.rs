@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Bytes, Incoming};
@@ -58,6 +59,8 @@ pub(crate) enum Upstream {
 pub(crate) trait Hook: Send + Sync {
     fn before(&self, call: &Call, fault: Option<Fault>) -> impl Future<Output = ()> + Send;
     fn after(&self, call: &Call, status: StatusCode) -> impl Future<Output = ()> + Send;
+    /// What else is asked is as far away.
+    fn set_round_trip(&self, round_trip: Duration);
     /// Carries a call out in the cloud's place, if that is to be.
     fn instead(&self, call: &Call, body: &[u8]) -> impl Future<Output = Option<(StatusCode, String)>> + Send;
 }
@@ -93,6 +96,8 @@ struct Shared<H> {
     killed: Notify,
     released: Notify,
     idle: Notify,
+    /// How long every call takes longer, as from far away.
+    round_trip: Mutex<Duration>,
 }
 
 impl<H> Shared<H> {
@@ -111,7 +116,8 @@ impl<H: Hook + 'static> FaultyProxy<H> {
     /// Listens on the two ports: calls on the first are counted and struck, those on the second pass.
     pub(crate) fn start(counted: TcpListener, plain: TcpListener, upstream: Upstream, hook: H) -> Self {
         let (killed, released, idle) = (Notify::new(), Notify::new(), Notify::new());
-        let shared = Arc::new(Shared { upstream, hook, state: Mutex::default(), killed, released, idle });
+        let (state, round_trip) = Default::default();
+        let shared = Arc::new(Shared { upstream, hook, state, killed, released, idle, round_trip });
         let mut tasks = JoinSet::new();
         tasks.spawn(listen(counted, shared.clone(), true));
         tasks.spawn(listen(plain, shared.clone(), false));
@@ -134,6 +140,12 @@ impl<H: Hook + 'static> FaultyProxy<H> {
     pub(crate) fn repeated(&self) -> BTreeSet<Call> {
         let state = self.shared.lock();
         state.refused.iter().map(|call| Call { name: call.name.clone(), nth: call.nth + 1 }).collect()
+    }
+
+    /// Puts the cloud so far away.
+    pub(crate) fn set_round_trip(&self, round_trip: Duration) {
+        *self.shared.round_trip.lock().unwrap() = round_trip;
+        self.shared.hook.set_round_trip(round_trip);
     }
 
     /// Answers the call that is held.
@@ -210,6 +222,8 @@ async fn serve<H: Hook>(
     if !counted {
         return forward(shared, parts, body).await.map(Answer::into_response);
     }
+    let round_trip = *shared.round_trip.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    tokio::time::sleep(round_trip).await;
     let name =
         Call::name_of(&parts.method, parts.uri.path_and_query().map_or("/", |p| p.as_str()), &parts.headers, &body);
     let id = parts.headers.get("amz-sdk-invocation-id").and_then(|id| id.to_str().ok()).unwrap_or_default().to_owned();

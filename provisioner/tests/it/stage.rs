@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use aws_sdk_ec2::types::{ResourceType, Tag, TagSpecification};
 use base64::Engine as _;
@@ -70,6 +71,7 @@ pub(crate) struct Played {
     booted: tokio::sync::Mutex<HashSet<String>>,
     /// The database never gets so far.
     is_silent: Arc<AtomicBool>,
+    round_trip: Arc<Mutex<Duration>>,
 }
 
 impl Drop for Played {
@@ -143,7 +145,7 @@ impl Hook for Played {
             Ok(_) => {
                 let material = format!("-----BEGIN TEST KEY-----\n{}\n", "0".repeat(200));
                 let text = format!(
-                    "<CreateKeyPairResponse><keyName>{name}</keyName><keyMaterial>{material}</keyMaterial></CreateKeyPairResponse>"
+                    "<CreateKeyPairResponse><keyName>{name}</keyName><keyFingerprint>00</keyFingerprint><keyMaterial>{material}</keyMaterial></CreateKeyPairResponse>"
                 );
                 (StatusCode::OK, text)
             }
@@ -157,12 +159,17 @@ impl Hook for Played {
         })
     }
 
+    fn set_round_trip(&self, round_trip: Duration) {
+        *self.round_trip.lock().unwrap() = round_trip;
+    }
+
     async fn after(&self, call: &Call, status: StatusCode) {
         match call.action() {
             "CreateLoadBalancer" if status == StatusCode::OK => {
                 let listener = TcpListener::bind(("127.0.0.1", self.port)).await;
                 let Ok(listener) = listener else { return }; // made before, by a call that was not answered
-                *self.gallery.lock().unwrap() = Some(tokio::spawn(gallery(listener)).abort_handle());
+                *self.gallery.lock().unwrap() =
+                    Some(tokio::spawn(gallery(listener, self.round_trip.clone())).abort_handle());
             }
             "DeleteLoadBalancer" if status == StatusCode::OK => self.close_gallery(),
             _ => {}
@@ -176,10 +183,12 @@ fn is_unhidden_of_s3(call: &Call) -> bool {
 }
 
 /// Answers 200 to everything.
-async fn gallery(listener: TcpListener) {
+async fn gallery(listener: TcpListener, round_trip: Arc<Mutex<Duration>>) {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     while let Ok((mut stream, _)) = listener.accept().await {
+        let round_trip = *round_trip.lock().unwrap();
         tokio::spawn(async move {
+            tokio::time::sleep(round_trip).await;
             if stream.read(&mut [0; 4096]).await.is_ok_and(|length| length > 0) {
                 let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
                 stream.write_all(answer).await.ok();
@@ -235,6 +244,7 @@ impl Stage {
             gallery: Mutex::default(),
             booted: tokio::sync::Mutex::default(),
             is_silent: is_silent.clone(),
+            round_trip: Arc::default(),
         };
         let proxy = FaultyProxy::start(counted, plain, upstream, played);
         let root = directory.path();
