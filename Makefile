@@ -35,6 +35,7 @@ build: ## build everything and put the three programs into bin/
 
 test: deps-test build ## install what the tests need, build, and run all of them (as root also those on real containers)
 	@$(step) "Python clients for the tests" scripts/python-tools.sh
+	@$(step) "axe-core for the tests" scripts/axe-core.sh
 	@if ! cargo nextest --version >/dev/null 2>&1; then \
 	  $(step) "installing cargo-nextest" cargo install cargo-nextest --locked \
 	    || echo "cargo-nextest cannot be installed: cargo's own test runner is used" >&2; \

@@ -33,6 +33,12 @@ for_tests=(
     python3:python3-venv
     jq:jq
 )
+# Ubuntu has Chromium as a snap only: there the tests in a browser say that they are left out, unless one is there.
+if grep -qs '^ID=debian$' /etc/os-release; then
+    for_tests+=(chromium:chromium chromedriver:chromium-driver)
+fi
+# Every Node.js brings npm along; Debian's package of it would not go beside one from elsewhere.
+command -v npm >/dev/null || for_tests+=(npm:npm)
 
 # sbin is not in everybody's path.
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin

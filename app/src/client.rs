@@ -9,6 +9,8 @@ pub mod get;
 pub mod http;
 /// The pages of the index.
 pub mod index;
+/// How much and how fast.
+pub mod pace;
 /// Counting what many requests came to.
 pub mod tally;
 /// Upload one or many.

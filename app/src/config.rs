@@ -36,6 +36,25 @@ pub struct ObjectStoreConfig {
     pub force_path_style: bool,
 }
 
+/// How log lines are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+impl FromStr for LogFormat {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        match text {
+            "text" => Ok(Self::Text),
+            "json" => Ok(Self::Json),
+            _ => Err(()),
+        }
+    }
+}
+
 #[derive(Debug, Clone)]
 pub struct Config {
     pub listen_address: SocketAddr,
@@ -51,10 +70,15 @@ pub struct Config {
     pub sweep_interval: Duration,
     /// How long a replaced picture's bytes stay: as long as a page may show their URL.
     pub sweep_grace: Duration,
+    /// How long a deletion may be taken back; the bytes stay so long.
+    pub undo_grace: Duration,
     /// How long an upload may take from its first byte in S3 to its row.
     pub upload_intent: Duration,
     /// Who answers, sent along with every answer, so that one server of many can be told from the others.
     pub served_by: Option<HeaderValue>,
+    /// Where that one stands, for people.
+    pub served_in: Option<String>,
+    pub log_format: LogFormat,
 }
 
 impl Config {
@@ -89,8 +113,11 @@ impl Config {
             shutdown_limit: variables.seconds("SHUTDOWN_SECONDS", 90, 1)?,
             sweep_interval: variables.seconds("SWEEP_INTERVAL_SECONDS", 30, 1)?,
             sweep_grace: variables.seconds("SWEEP_GRACE_SECONDS", 3660, 0)?,
+            undo_grace: variables.seconds("UNDO_SECONDS", 300, 0)?,
             upload_intent: variables.seconds("UPLOAD_INTENT_SECONDS", 3600, 1)?,
             served_by: variables.header("SERVED_BY")?,
+            served_in: variables.text("SERVED_IN").map(|zone| zone.trim().into()),
+            log_format: variables.parsed("LOG_FORMAT", "text", "say text or json")?,
         })
     }
 }
@@ -241,6 +268,8 @@ mod tests {
             ("DRAIN_SECONDS", "-1"),
             ("DATABASE_CONNECTIONS", "0"),
             ("SERVED_BY", "two\nlines"),
+            ("UNDO_SECONDS", "soon"),
+            ("LOG_FORMAT", "xml"),
         ] {
             let error = with(&[(name, value)]).unwrap_err().to_string();
             assert!(error.starts_with(name), "{name}={value}: {error}");

@@ -116,6 +116,14 @@ impl Database {
         self.pool().await.map(|_| ())
     }
 
+    /// How many are open, and how many of them idle.
+    pub fn connections(&self) -> (u32, usize) {
+        match &*self.stage.borrow() {
+            Stage::Ready(pool) => (pool.size(), pool.num_idle()),
+            Stage::Waiting(_) => (0, 0),
+        }
+    }
+
     async fn pool(&self) -> Result<MySqlPool, DatabaseError> {
         let mut stage = self.stage.clone();
         let ready = tokio::time::timeout(PATIENCE, stage.wait_for(|stage| matches!(stage, Stage::Ready(_)))).await;

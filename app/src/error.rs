@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 
 use crate::database::DatabaseError;
 use crate::object_store::ObjectStoreError;
-use crate::photo::{InvalidName, MAX_AREA, MAX_SIDE, PhotoName};
+use crate::photo::{InvalidName, MAX_AREA, MAX_SIDE, PhotoName, percent_encoded};
 use crate::photos_db::CommitError;
 use crate::thumbnail::PictureError;
 
@@ -19,6 +19,8 @@ pub struct HttpError {
     pub hint: Option<Cow<'static, str>>,
     /// For the log alone.
     pub cause: Option<String>,
+    /// Of the picture that stands in the way.
+    pub location: Option<HeaderValue>,
 }
 
 /// What a failed response carries until it is written.
@@ -31,7 +33,7 @@ pub struct Explanation {
 
 impl HttpError {
     pub fn new(status: StatusCode, message: impl Into<Cow<'static, str>>) -> Self {
-        Self { status, message: message.into(), hint: None, cause: None }
+        Self { status, message: message.into(), hint: None, cause: None, location: None }
     }
 
     pub fn hint(mut self, hint: impl Into<Cow<'static, str>>) -> Self {
@@ -55,6 +57,15 @@ impl HttpError {
             .cause(cause)
     }
 
+    /// An upload that was not to replace anything.
+    pub fn name_taken(name: &PhotoName) -> Self {
+        let mut error =
+            Self::new(StatusCode::CONFLICT, format!("there is already another picture named {:?}", name.as_str()))
+                .hint("choose another name, or replace the picture on its own page");
+        error.location = HeaderValue::from_str(&format!("/imagecrud/{}", percent_encoded(name.as_str()))).ok();
+        error
+    }
+
     pub fn unknown_picture(name: &str) -> Self {
         Self::new(StatusCode::NOT_FOUND, format!("there is no picture named {name:?}"))
             .hint("the index at /imagecrud/ lists every picture")
@@ -66,6 +77,9 @@ impl IntoResponse for HttpError {
         let mut response = self.status.into_response();
         if self.status == StatusCode::SERVICE_UNAVAILABLE {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("2"));
+        }
+        if let Some(location) = self.location {
+            response.headers_mut().insert(header::LOCATION, location);
         }
         response.extensions_mut().insert(Explanation { message: self.message, hint: self.hint, cause: self.cause });
         response
@@ -92,6 +106,7 @@ impl From<CommitError> for HttpError {
     fn from(error: CommitError) -> Self {
         match error {
             CommitError::Swept => Self::unavailable("the upload took too long").cause(error),
+            CommitError::NameTaken => Self::new(StatusCode::CONFLICT, error.to_string()),
             CommitError::Database(error) => error.into(),
         }
     }

@@ -6,9 +6,13 @@ use axum::http::request::Parts;
 
 use crate::photo::{InvalidName, PhotoName};
 
+/// The API's description and the metrics.
+pub mod about;
+/// Delete, and take it back.
+pub mod deletion;
 /// Liveness and readiness.
 pub mod health;
-/// List, show, delete.
+/// List and show.
 pub mod photos;
 /// Create or replace.
 pub mod upload;

@@ -2,6 +2,8 @@
 //! themselves by presigned URLs. This crate knows HTTP, MySQL and S3; it must not know who deployed it.
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test ends where its expectation does"))]
 
+/// The files that pages need.
+pub mod assets;
 /// The commands and their help.
 pub mod cli;
 /// The client tools: upload, upload-many, get-many, delete, delete-all.
@@ -16,12 +18,16 @@ pub mod error;
 pub mod handlers;
 /// Taking what must not be published (a camera's position) out of a picture, without loss.
 pub mod metadata;
+/// What this server counts.
+pub mod metrics;
 /// Objects in S3 and presigned URLs to them.
 pub mod object_store;
 /// What a picture is to us: its name, its kind, its keys.
 pub mod photo;
 /// All SQL about pictures.
 pub mod photos_db;
+/// Telling requests apart in logs.
+pub mod request_id;
 /// Every route, and what is done around each.
 pub mod router;
 /// Listening, draining, ending.

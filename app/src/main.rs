@@ -4,19 +4,23 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use imagecrud::cli::{Cli, Command};
-use imagecrud::{client, config::Config, serve};
+use imagecrud::{
+    client,
+    config::{Config, LogFormat},
+    serve,
+};
 use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let default_level = if matches!(cli.command, Command::Serve) { "info,sqlx=warn,aws_config=warn" } else { "warn" };
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default_level));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(false)
-        .with_target(false)
-        .init();
+    let config = match &cli.command {
+        Command::Serve => match Config::from_environment() {
+            Ok(config) => Some(config),
+            Err(error) => return failure(&error),
+        },
+        _ => None,
+    };
+    log_to_stderr(config.as_ref());
 
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -27,9 +31,9 @@ fn main() -> ExitCode {
     };
     let outcome = runtime.block_on(async {
         match cli.command {
-            Command::Serve => match Config::from_environment() {
-                Ok(config) => serve::run(config).await,
-                Err(error) => Err(error.into()),
+            Command::Serve => match config {
+                Some(config) => serve::run(config).await,
+                None => Ok(()),
             },
             Command::Upload(arguments) => client::upload::one(arguments).await,
             Command::UploadMany(arguments) => client::upload::many(arguments).await,
@@ -42,9 +46,22 @@ fn main() -> ExitCode {
     runtime.shutdown_background();
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("imagecrud: {error:#}");
-            ExitCode::FAILURE
-        }
+        Err(error) => failure(&format_args!("{error:#}")),
+    }
+}
+
+fn failure(error: &dyn std::fmt::Display) -> ExitCode {
+    eprintln!("imagecrud: {error}");
+    ExitCode::FAILURE
+}
+
+/// The server tells what it does; the tools only what they cannot do.
+fn log_to_stderr(config: Option<&Config>) {
+    let default_level = if config.is_some() { "info,sqlx=warn,aws_config=warn" } else { "warn" };
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default_level));
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    match config.map(|config| config.log_format) {
+        Some(LogFormat::Json) => lines.json().flatten_event(true).init(),
+        _ => lines.with_ansi(false).init(),
     }
 }

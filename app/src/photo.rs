@@ -51,6 +51,20 @@ impl PhotoName {
         Ok(Self(composed))
     }
 
+    /// The name that a file suggests: without folders and extension, with `-` for what no name may hold.
+    pub fn from_file_name(file_name: &str) -> Result<Self, InvalidName> {
+        let file = file_name.rsplit(['/', '\\']).next().unwrap_or_default();
+        let stem = match file.rsplit_once('.') {
+            Some((stem, extension)) if !stem.is_empty() && !extension.is_empty() => stem,
+            _ => file,
+        };
+        let composed = ComposingNormalizerBorrowed::new_nfc().normalize(stem);
+        let words = composed.split(|c: char| !(matches!(c, '_' | '.' | '-') || is_letter_or_number(c)));
+        let name: Vec<&str> = words.filter(|word| !word.is_empty()).collect();
+        let name: String = name.join("-").chars().take(MAX_NAME_CHARS).collect();
+        Self::parse(&name)
+    }
+
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -144,6 +158,15 @@ impl ObjectKey {
         plain.then(|| Self(random.into()))
     }
 
+    /// From an address: the random part alone.
+    pub fn from_random(random: &str) -> Option<Self> {
+        Self::from_original(&format!("p/{random}"))
+    }
+
+    pub fn random_part(&self) -> &str {
+        &self.0
+    }
+
     pub fn original(&self) -> String {
         format!("p/{}", self.0)
     }
@@ -185,6 +208,8 @@ impl Photo {
 #[derive(Debug, Clone)]
 pub struct NewPhoto {
     pub name: PhotoName,
+    /// Whether it may take the place of another picture of its name.
+    pub may_replace: bool,
     pub key: ObjectKey,
     pub has_thumbnail: bool,
     pub kind: PictureKind,
@@ -261,6 +286,22 @@ mod tests {
     fn decomposed_and_composed_spellings_are_one_name() {
         assert_eq!(PhotoName::parse("cafe\u{301}"), PhotoName::parse("caf\u{e9}"));
         assert_ne!(PhotoName::parse("Cat"), PhotoName::parse("cat"));
+    }
+
+    #[test]
+    fn a_file_name_suggests_a_name() {
+        for (file, name) in [
+            ("cat.jpeg", "cat"),
+            ("C:\\pictures\\My cat (2).JPG", "My-cat-2"),
+            ("holiday/day 1/a.b.png", "a.b"),
+            (".hidden", ".hidden"),
+            ("cafe\u{301}.gif", "caf\u{e9}"),
+            ("写真 1.webp", "写真-1"),
+        ] {
+            assert_eq!(PhotoName::from_file_name(file).unwrap().as_str(), name, "{file}");
+        }
+        assert_eq!(PhotoName::from_file_name("😀.png"), Err(InvalidName));
+        assert_eq!(PhotoName::from_file_name(""), Err(InvalidName));
     }
 
     #[test]

@@ -5,11 +5,22 @@
 use std::time::Duration;
 
 use rand::RngExt;
-use sqlx::{MySqlConnection, Row};
+use sqlx::{AssertSqlSafe, MySql, MySqlConnection, Row};
 
 use crate::database::{Database, DatabaseError, QUICK};
 use crate::photo::{NewPhoto, ObjectKey, Photo, PhotoName};
 
+/// Deleting, and taking it back.
+mod deletion;
+/// Pages of the index.
+mod listing;
+
+pub use deletion::{Deletion, Restored};
+pub use listing::{Cursor, Listing, Order};
+
+/// What `photo` reads.
+const COLUMNS: &str =
+    "id, name, okey, tkey, ctype, bytes, w, h, sha256, CAST(created AS CHAR) created, CAST(updated AS CHAR) updated";
 /// A transaction that writes may wait for others of the same name.
 const WRITE_LIMIT: Duration = Duration::from_secs(10);
 const CONFLICT_TRIES: u32 = 10;
@@ -18,6 +29,8 @@ const CONFLICT_TRIES: u32 = 10;
 pub enum CommitError {
     #[error("the upload took so long that its object was swept")]
     Swept,
+    #[error("another picture has this name")]
+    NameTaken,
     #[error(transparent)]
     Database(#[from] DatabaseError),
 }
@@ -27,11 +40,12 @@ pub struct PhotosDb {
     database: Database,
     sweep_grace: Duration,
     upload_intent: Duration,
+    undo_grace: Duration,
 }
 
 impl PhotosDb {
-    pub fn new(database: Database, sweep_grace: Duration, upload_intent: Duration) -> Self {
-        Self { database, sweep_grace, upload_intent }
+    pub fn new(database: Database, sweep_grace: Duration, upload_intent: Duration, undo_grace: Duration) -> Self {
+        Self { database, sweep_grace, upload_intent, undo_grace }
     }
 
     pub async fn ready(&self) -> Result<(), DatabaseError> {
@@ -42,32 +56,16 @@ impl PhotosDb {
         self.database.run(QUICK, |pool| async move { sqlx::query("SELECT 1").execute(&pool).await.map(|_| ()) }).await
     }
 
-    pub async fn find(&self, name: &PhotoName) -> Result<Option<Photo>, DatabaseError> {
-        let work = |pool| async move {
-            let row = sqlx::query(
-                "SELECT id, name, okey, tkey, ctype, bytes, w, h, sha256, CAST(created AS CHAR) created, CAST(updated AS CHAR) updated \
-                 FROM image WHERE name = ?",
-            )
-            .bind(name.as_str())
-            .fetch_optional(&pool)
-            .await?;
-            row.as_ref().map(photo).transpose()
-        };
-        self.database.run(QUICK, work).await
+    /// How many are open, and how many of them idle.
+    pub fn connections(&self) -> (u32, usize) {
+        self.database.connections()
     }
 
-    /// The newest first, those below `before` where it is given.
-    pub async fn list(&self, limit: u32, before: Option<u64>) -> Result<Vec<Photo>, DatabaseError> {
+    pub async fn find(&self, name: &PhotoName) -> Result<Option<Photo>, DatabaseError> {
         let work = |pool| async move {
-            let rows = sqlx::query(
-                "SELECT id, name, okey, tkey, ctype, bytes, w, h, sha256, CAST(created AS CHAR) created, CAST(updated AS CHAR) updated \
-                 FROM image WHERE id < ? ORDER BY id DESC LIMIT ?",
-            )
-            .bind(before.unwrap_or(u64::MAX))
-            .bind(limit)
-            .fetch_all(&pool)
-            .await?;
-            rows.iter().map(photo).collect()
+            let sql = format!("SELECT {COLUMNS} FROM image WHERE name = ?");
+            let row = sqlx::query::<MySql>(AssertSqlSafe(sql)).bind(name.as_str()).fetch_optional(&pool).await?;
+            row.as_ref().map(photo).transpose()
         };
         self.database.run(QUICK, work).await
     }
@@ -92,17 +90,18 @@ impl PhotosDb {
             let grace = self.sweep_grace;
             let work = |pool: sqlx::MySqlPool| async move {
                 let mut tx = pool.begin().await?;
-                let kept = commit_within(&mut tx, new, grace).await?;
-                if kept {
+                let outcome = commit_within(&mut tx, new, grace).await?;
+                if let Outcome::Kept = outcome {
                     tx.commit().await?
                 } else {
                     tx.rollback().await?
                 }
-                Ok(kept)
+                Ok(outcome)
             };
             match self.database.run(WRITE_LIMIT, work).await {
-                Ok(true) => return Ok(()),
-                Ok(false) => return Err(CommitError::Swept),
+                Ok(Outcome::Kept) => return Ok(()),
+                Ok(Outcome::Swept) => return Err(CommitError::Swept),
+                Ok(Outcome::NameTaken) => return Err(CommitError::NameTaken),
                 Err(error) if error.is_conflict() && tries < CONFLICT_TRIES => {
                     tries += 1;
                     let pause = rand::rng().random_range(0..20u64 << tries.min(5));
@@ -113,42 +112,26 @@ impl PhotosDb {
         }
     }
 
-    /// Whether there was one. Its bytes go with the next sweep; S3 need not be there now.
-    pub async fn delete(&self, name: &PhotoName) -> Result<bool, DatabaseError> {
-        let work = |pool: sqlx::MySqlPool| async move {
-            let mut tx = pool.begin().await?;
-            let found: Option<(u64, String)> = sqlx::query_as("SELECT id, okey FROM image WHERE name = ? FOR UPDATE")
-                .bind(name.as_str())
-                .fetch_optional(&mut *tx)
-                .await?;
-            let Some((id, key)) = found else {
-                tx.rollback().await?;
-                return Ok(false);
-            };
-            sqlx::query("DELETE FROM image WHERE id = ?").bind(id).execute(&mut *tx).await?;
-            outlive(&mut tx, &key, Duration::ZERO).await?;
-            tx.commit().await?;
-            Ok(true)
-        };
-        let mut tries = 0;
-        loop {
-            match self.database.run(QUICK, work).await {
-                Err(error) if error.is_conflict() && tries < 3 => tries += 1,
-                outcome => return outcome,
-            }
-        }
-    }
-
     pub(crate) fn database(&self) -> &Database {
         &self.database
     }
 }
 
-async fn commit_within(tx: &mut MySqlConnection, new: &NewPhoto, grace: Duration) -> Result<bool, sqlx::Error> {
+enum Outcome {
+    Kept,
+    Swept,
+    NameTaken,
+}
+
+async fn commit_within(tx: &mut MySqlConnection, new: &NewPhoto, grace: Duration) -> Result<Outcome, sqlx::Error> {
     let replaced: Option<(u64, String)> = sqlx::query_as("SELECT id, okey FROM image WHERE name = ? FOR UPDATE")
         .bind(new.name.as_str())
         .fetch_optional(&mut *tx)
         .await?;
+    if replaced.is_some() && !new.may_replace {
+        // Its objects are an intent that is never fulfilled: swept.
+        return Ok(Outcome::NameTaken);
+    }
     let thumbnail_key = new.has_thumbnail.then(|| new.key.thumbnail());
     let write = match &replaced {
         Some((id, _)) => sqlx::query(
@@ -180,16 +163,16 @@ async fn commit_within(tx: &mut MySqlConnection, new: &NewPhoto, grace: Duration
         sqlx::query("DELETE FROM gc WHERE okey = ?").bind(new.key.original()).execute(&mut *tx).await?.rows_affected();
     if intents != 1 {
         // The sweeper was quicker: the object is gone, so the row must not come to be.
-        return Ok(false);
+        return Ok(Outcome::Swept);
     }
     if let Some((_, key)) = replaced {
-        outlive(tx, &key, grace).await?;
+        schedule(tx, &key, grace).await?;
     }
-    Ok(true)
+    Ok(Outcome::Kept)
 }
 
-/// An object that no row names from now on; pages that show it may still be open.
-async fn outlive(tx: &mut MySqlConnection, key: &str, grace: Duration) -> Result<(), sqlx::Error> {
+/// An object that no row names from now on goes after a grace: pages that show it may still be open.
+async fn schedule(tx: &mut MySqlConnection, key: &str, grace: Duration) -> Result<(), sqlx::Error> {
     sqlx::query("INSERT INTO gc (okey, not_before, tries) VALUES (?, UTC_TIMESTAMP(3) + INTERVAL ? SECOND, 0)")
         .bind(key)
         .bind(grace.as_secs())
@@ -199,8 +182,6 @@ async fn outlive(tx: &mut MySqlConnection, key: &str, grace: Duration) -> Result
 }
 
 fn photo(row: &sqlx::mysql::MySqlRow) -> Result<Photo, sqlx::Error> {
-    // The session's time zone is UTC and the columns hold UTC.
-    let rfc3339 = |text: String| format!("{}Z", text.replace(' ', "T"));
     Ok(Photo {
         id: row.try_get("id")?,
         name: row.try_get("name")?,
@@ -214,4 +195,9 @@ fn photo(row: &sqlx::mysql::MySqlRow) -> Result<Photo, sqlx::Error> {
         created: rfc3339(row.try_get("created")?),
         updated: rfc3339(row.try_get("updated")?),
     })
+}
+
+/// The session's time zone is UTC and the columns hold UTC.
+fn rfc3339(text: String) -> String {
+    format!("{}Z", text.replace(' ', "T"))
 }

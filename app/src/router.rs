@@ -1,23 +1,29 @@
-//! Every route, and what is done around each: refusing other sites' forms, limits, security headers, and writing errors in
-//! the form that the client asked for.
+//! Every route, and what is done around each: refusing other sites' forms, limits, security headers, an id and a line in the
+//! log, counting, and writing errors in the form that the client asked for.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Redirect, Response};
-use axum::routing::get;
+use axum::routing::{MethodRouter, get, post};
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
+use tracing::Instrument;
 
+use crate::assets;
+use crate::config::Config;
 use crate::error::{Explanation, HttpError};
-use crate::handlers::{health, photos, upload};
+use crate::handlers::{about, deletion, health, photos, upload};
+use crate::metrics::Metrics;
 use crate::object_store::ObjectStore;
 use crate::photos_db::PhotosDb;
-use crate::views;
+use crate::request_id;
+use crate::views::{self, Site};
 
 /// Requests in hand at once; beyond it 503 at once is kinder than a queue.
 const MAX_REQUESTS: usize = 1024;
@@ -26,6 +32,7 @@ const MAX_REQUESTS: usize = 1024;
 pub struct App {
     pub db: PhotosDb,
     pub store: ObjectStore,
+    pub metrics: Arc<Metrics>,
     /// Uploads in hand; each may hold a whole picture.
     pub upload_slots: Semaphore,
     /// Decodings at once: one per core, each may hold 192 MB.
@@ -37,39 +44,80 @@ pub struct App {
     pub readiness: health::Readiness,
     requests: Semaphore,
     served_by: Option<HeaderValue>,
+    site: Site,
+    max_uploads: usize,
 }
 
 impl App {
-    pub fn new(db: PhotosDb, store: ObjectStore, upload_slots: usize, served_by: Option<HeaderValue>) -> Self {
+    pub fn new(db: PhotosDb, store: ObjectStore, config: &Config) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         Self {
             db,
             store,
-            upload_slots: Semaphore::new(upload_slots),
+            metrics: Arc::default(),
+            upload_slots: Semaphore::new(config.upload_slots),
             decoding: Arc::new(Semaphore::new(cores)),
             tasks: TaskTracker::new(),
             draining: AtomicBool::new(false),
             readiness: health::Readiness::default(),
             requests: Semaphore::new(MAX_REQUESTS),
-            served_by,
+            served_by: config.served_by.clone(),
+            site: Site::new(config.served_by.as_ref(), config.served_in.as_deref()),
+            max_uploads: config.upload_slots,
         }
+    }
+
+    pub fn site(&self) -> &Site {
+        &self.site
+    }
+
+    pub fn requests_in_hand(&self) -> usize {
+        MAX_REQUESTS - self.requests.available_permits()
+    }
+
+    pub fn uploads_in_hand(&self) -> usize {
+        self.max_uploads - self.upload_slots.available_permits()
     }
 }
 
+type Table = Vec<(&'static str, MethodRouter<Arc<App>>)>;
+
+/// What needs the database, and is shed under too much load.
+fn gallery() -> Table {
+    vec![
+        ("/imagecrud/", get(photos::index).post(upload::add)),
+        ("/imagecrud/{name}", get(photos::show).post(upload::upload).delete(deletion::delete)),
+        ("/imagecrud/{name}/delete", post(deletion::delete_by_form)),
+        ("/imagecrud/{name}/restore", post(deletion::restore)),
+    ]
+}
+
+fn beside() -> Table {
+    vec![
+        ("/", get(|| async { Redirect::temporary("/imagecrud/") })),
+        ("/imagecrud", get(|| async { Redirect::temporary("/imagecrud/") })),
+        ("/static/{file}", get(assets::serve)),
+        ("/openapi.json", get(about::openapi)),
+        ("/metrics", get(about::metrics)),
+        ("/healthz", get(health::healthz)),
+        ("/readyz", get(health::readyz)),
+    ]
+}
+
+/// Every path that there is.
+pub fn paths() -> Vec<&'static str> {
+    gallery().into_iter().chain(beside()).map(|(path, _)| path).collect()
+}
+
 pub fn routes(app: Arc<App>) -> Router {
-    let gallery = Router::new()
-        .route("/imagecrud/", get(photos::index))
-        .route("/imagecrud/{name}", get(photos::show).post(upload::upload).delete(photos::delete))
+    let router =
+        |table: Table| table.into_iter().fold(Router::new(), |router, (path, route)| router.route(path, route));
+    let gallery = router(gallery())
         // Uploads count their bytes themselves, so that a refusal can be read by the client.
         .layer(DefaultBodyLimit::disable())
         .layer(from_fn_with_state(app.clone(), shed_load));
-    Router::new()
-        .merge(gallery)
-        .route("/", get(|| async { Redirect::temporary("/imagecrud/") }))
-        .route("/imagecrud", get(|| async { Redirect::temporary("/imagecrud/") }))
-        .route("/static/style.css", get(views::style))
-        .route("/healthz", get(health::healthz))
-        .route("/readyz", get(health::readyz))
+    gallery
+        .merge(router(beside()))
         .fallback(|| async {
             HttpError::new(StatusCode::NOT_FOUND, "there is no such page").hint("the pictures are at /imagecrud/")
         })
@@ -84,9 +132,44 @@ async fn shed_load(State(app): State<Arc<App>>, request: Request, next: Next) ->
     }
 }
 
+/// What of a request the log and the counters tell.
+struct Asked {
+    form: Form,
+    method: Method,
+    path: String,
+    route: Option<MatchedPath>,
+    forwarded_for: Option<String>,
+    started: Instant,
+}
+
+impl Asked {
+    fn by(request: &Request) -> Self {
+        let forwarded_for = request.headers().get("x-forwarded-for").and_then(|value| value.to_str().ok());
+        Self {
+            form: Form::of(request.headers()),
+            method: request.method().clone(),
+            path: request.uri().path().to_string(),
+            route: request.extensions().get::<MatchedPath>().cloned(),
+            forwarded_for: forwarded_for.map(str::to_string),
+            started: Instant::now(),
+        }
+    }
+
+    fn is_for_people(&self) -> bool {
+        !matches!(self.path.as_str(), "/healthz" | "/readyz" | "/metrics")
+    }
+}
+
 async fn around(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
-    let form = Form::of(request.headers());
-    let (method, path) = (request.method().clone(), request.uri().path().to_string());
+    let id = request_id::of(request.headers());
+    let span = tracing::info_span!("request", id = id.to_str().unwrap_or_default());
+    let mut response = answer(&app, request, next).instrument(span).await;
+    response.headers_mut().insert(request_id::HEADER, id);
+    response
+}
+
+async fn answer(app: &App, request: Request, next: Next) -> Response {
+    let asked = Asked::by(&request);
     let response = if comes_from_another_site(&request) {
         HttpError::new(StatusCode::FORBIDDEN, "another site's page may not change pictures here")
             .hint("use this site's own pages, or a client that is no browser")
@@ -94,14 +177,14 @@ async fn around(State(app): State<Arc<App>>, request: Request, next: Next) -> Re
     } else {
         next.run(request).await
     };
-    let mut response = explained(response, form, &method, &path);
+    let mut response = explained(app, response, &asked);
     let headers = response.headers_mut();
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("private, no-cache"));
     headers.entry(header::VARY).or_insert(HeaderValue::from_static("Accept"));
     headers.entry(header::CONTENT_SECURITY_POLICY).or_insert(HeaderValue::from_static(
-        "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
+        "default-src 'none'; img-src 'self'; style-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
     ));
     if let Some(served_by) = &app.served_by {
         headers.insert("x-served-by", served_by.clone());
@@ -109,11 +192,34 @@ async fn around(State(app): State<Arc<App>>, request: Request, next: Next) -> Re
     if app.draining.load(Ordering::Relaxed) {
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
+    account(app, &asked, response.status().as_u16());
     response
 }
 
+/// Counts, and writes one line. What load balancers and monitoring ask every few seconds is for those who look closer.
+fn account(app: &App, asked: &Asked, status: u16) {
+    let took = asked.started.elapsed();
+    let route = asked.route.as_ref().map_or("other", |route| route.as_str());
+    let method = match asked.method {
+        Method::GET => "GET",
+        Method::POST => "POST",
+        Method::DELETE => "DELETE",
+        Method::HEAD => "HEAD",
+        _ => "other",
+    };
+    app.metrics.answered(route, method, status, took);
+    let ms = took.as_micros() as f64 / 1000.0;
+    let path = asked.path.as_str();
+    let from = asked.forwarded_for.as_deref().unwrap_or("-");
+    if asked.is_for_people() {
+        tracing::info!(method, path, status, ms, from, "answered");
+    } else {
+        tracing::debug!(method, path, status, ms, from, "answered");
+    }
+}
+
 /// Writes what went wrong in the form that the client asked for, and one line of it into the log.
-fn explained(mut response: Response, form: Form, method: &Method, path: &str) -> Response {
+fn explained(app: &App, mut response: Response, asked: &Asked) -> Response {
     let status = response.status();
     if !(status.is_client_error() || status.is_server_error()) {
         return response;
@@ -126,12 +232,13 @@ fn explained(mut response: Response, form: Form, method: &Method, path: &str) ->
     };
     let cause = explanation.cause.as_deref().unwrap_or_default();
     if status.is_server_error() {
-        tracing::warn!(status = status.as_u16(), %method, path, cause, "{}", explanation.message);
+        tracing::warn!(status = status.as_u16(), cause, "{}", explanation.message);
     } else {
-        tracing::info!(status = status.as_u16(), %method, path, cause, "{}", explanation.message);
+        tracing::info!(status = status.as_u16(), cause, "{}", explanation.message);
     }
-    let mut written = views::failure(status, &explanation, form);
-    for name in [header::RETRY_AFTER, header::ALLOW] {
+    let instead = response.headers().get(header::LOCATION).and_then(|value| value.to_str().ok());
+    let mut written = views::failure(&app.site, status, &explanation, instead, asked.form);
+    for name in [header::RETRY_AFTER, header::ALLOW, header::LOCATION] {
         if let Some(value) = response.headers().get(&name) {
             written.headers_mut().insert(name, value.clone());
         }

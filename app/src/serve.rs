@@ -45,9 +45,9 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let stop = CancellationToken::new();
     let source = Source::new(&config.database, &store);
     let (database, keeper) = Database::start(source, config.database_connections, stop.clone());
-    let db = PhotosDb::new(database, config.sweep_grace, config.upload_intent);
-    let app = Arc::new(App::new(db.clone(), store.clone(), config.upload_slots, config.served_by.clone()));
-    let sweeping = tokio::spawn(sweeper::run(db, store, config.sweep_interval, stop.clone()));
+    let db = PhotosDb::new(database, config.sweep_grace, config.upload_intent, config.undo_grace);
+    let app = Arc::new(App::new(db.clone(), store.clone(), &config));
+    let sweeping = tokio::spawn(sweeper::run(db, store, app.metrics.clone(), config.sweep_interval, stop.clone()));
     tracing::info!("listening on {address}");
 
     let accepting = CancellationToken::new();

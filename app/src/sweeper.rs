@@ -1,6 +1,7 @@
 //! Deletes the objects that no row names any more, from every server, never two for the same one. A key's row stays locked
 //! from the look at `image` until its objects are gone: an upload that still wants it then waits, and finds it taken.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -9,6 +10,7 @@ use sqlx::MySqlPool;
 use tokio_util::sync::CancellationToken;
 
 use crate::database::DatabaseError;
+use crate::metrics::Metrics;
 use crate::object_store::{ObjectStore, ObjectStoreError};
 use crate::photo::ObjectKey;
 use crate::photos_db::PhotosDb;
@@ -18,7 +20,7 @@ const PARALLEL: usize = 8;
 const BATCH_LIMIT: Duration = Duration::from_secs(120);
 
 /// Runs until `stop`, which it obeys between batches.
-pub async fn run(db: PhotosDb, store: ObjectStore, interval: Duration, stop: CancellationToken) {
+pub async fn run(db: PhotosDb, store: ObjectStore, metrics: Arc<Metrics>, interval: Duration, stop: CancellationToken) {
     loop {
         let pause = interval.mul_f64(rand::rng().random_range(0.75..1.25));
         tokio::select! {
@@ -26,7 +28,7 @@ pub async fn run(db: PhotosDb, store: ObjectStore, interval: Duration, stop: Can
             () = stop.cancelled() => return,
         }
         loop {
-            match sweep(&db, &store).await {
+            match sweep(&db, &store, &metrics).await {
                 Ok(swept) if swept == BATCH as usize && !stop.is_cancelled() => {}
                 Ok(_) => break,
                 Err(error) => {
@@ -39,11 +41,11 @@ pub async fn run(db: PhotosDb, store: ObjectStore, interval: Duration, stop: Can
 }
 
 /// One batch of what is due; how many keys it took in hand.
-async fn sweep(db: &PhotosDb, store: &ObjectStore) -> Result<usize, DatabaseError> {
-    db.database().run(BATCH_LIMIT, |pool| sweep_batch(pool, store)).await
+async fn sweep(db: &PhotosDb, store: &ObjectStore, metrics: &Metrics) -> Result<usize, DatabaseError> {
+    db.database().run(BATCH_LIMIT, |pool| sweep_batch(pool, store, metrics)).await
 }
 
-async fn sweep_batch(pool: MySqlPool, store: &ObjectStore) -> Result<usize, sqlx::Error> {
+async fn sweep_batch(pool: MySqlPool, store: &ObjectStore, metrics: &Metrics) -> Result<usize, sqlx::Error> {
     let mut tx = pool.begin().await?;
     let due: Vec<(String, u32)> = sqlx::query_as(
         "SELECT okey, tries FROM gc WHERE not_before <= UTC_TIMESTAMP(3) ORDER BY not_before LIMIT ? FOR UPDATE SKIP LOCKED",
@@ -92,6 +94,7 @@ async fn sweep_batch(pool: MySqlPool, store: &ObjectStore) -> Result<usize, sqlx
     drop(outcomes);
     tx.commit().await?;
     if deleted > 0 {
+        metrics.swept_objects.inc_by(deleted as u64);
         tracing::info!(deleted, "swept objects that no picture names");
     }
     if let Some(error) = last_failure {

@@ -3,6 +3,7 @@
 
 use std::io::Cursor;
 
+use fast_image_resize::{FilterType, ResizeAlg, ResizeError, ResizeOptions, Resizer};
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageReader, Limits};
 use sha2::{Digest, Sha256};
@@ -76,13 +77,27 @@ pub fn render(picture: &Picture) -> Result<Option<Vec<u8>>, PictureError> {
     reader.limits(limits);
     let decoded = reader.decode().map_err(|error| refusal(picture.kind, &error))?;
     let (width, height) = fit_within(decoded.width(), decoded.height(), THUMBNAIL_SIDE);
-    let mut small = if (width, height) == (decoded.width(), decoded.height()) {
-        decoded
-    } else {
-        decoded.thumbnail_exact(width, height)
-    };
+    let Ok(mut small) = shrunk(decoded, width, height) else { return Ok(None) };
     small.apply_orientation(picture.orientation);
     Ok(encode(small).ok())
+}
+
+/// With the processor's vector instructions, which `image`'s own resizing does not use. Eight bits a channel are what the
+/// JPEG will have anyway.
+fn shrunk(decoded: DynamicImage, width: u32, height: u32) -> Result<DynamicImage, ResizeError> {
+    let plain = if decoded.color().has_alpha() {
+        DynamicImage::ImageRgba8(decoded.into_rgba8())
+    } else {
+        DynamicImage::ImageRgb8(decoded.into_rgb8())
+    };
+    if (width, height) == (plain.width(), plain.height()) {
+        return Ok(plain);
+    }
+    let mut small = DynamicImage::new(width, height, plain.color());
+    // Each pixel of the small one is a mean of all that it stands for: no shimmer, and cheaper than sharper filters.
+    let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Hamming));
+    Resizer::new().resize(&plain, &mut small, &options)?;
+    Ok(small)
 }
 
 fn encode(small: DynamicImage) -> image::ImageResult<Vec<u8>> {
@@ -137,6 +152,23 @@ mod tests {
             assert_eq!((picture.kind, picture.width, picture.height), (kind, 640, 400));
             let thumbnail = image::load_from_memory(&render(&picture).unwrap().unwrap()).unwrap();
             assert_eq!((thumbnail.width(), thumbnail.height()), (320, 200), "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn a_thumbnail_looks_like_its_picture() {
+        // Left dark, right light and half transparent: shown over white.
+        let whole = image::RgbaImage::from_fn(1000, 500, |x, _| {
+            if x < 500 { image::Rgba([10, 40, 80, 255]) } else { image::Rgba([0, 0, 0, 128]) }
+        });
+        let mut bytes = Cursor::new(Vec::new());
+        DynamicImage::ImageRgba8(whole).write_to(&mut bytes, image::ImageFormat::Png).unwrap();
+        let thumbnail = render(&inspect(bytes.get_ref()).unwrap()).unwrap().unwrap();
+        let thumbnail = image::load_from_memory(&thumbnail).unwrap().into_rgb8();
+        for (x, expected) in [(20, [10, 40, 80]), (140, [10, 40, 80]), (180, [127, 127, 127]), (300, [127, 127, 127])] {
+            let shown = thumbnail.get_pixel(x, 80).0;
+            let near = shown.iter().zip(expected).all(|(a, b): (&u8, u8)| a.abs_diff(b) <= 6);
+            assert!(near, "at {x}: {shown:?} instead of {expected:?}");
         }
     }
 

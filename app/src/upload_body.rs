@@ -115,8 +115,16 @@ pub fn check_declared_length(request: &Request) -> Result<(), HttpError> {
     }
 }
 
-/// The bytes of the form's one field `file`.
-pub async fn read_file(request: Request) -> Result<Vec<u8>, HttpError> {
+/// What an upload's form holds.
+pub struct UploadForm {
+    /// The field `file`.
+    pub bytes: Vec<u8>,
+    pub file_name: Option<String>,
+    /// The field `name`, where it is not empty.
+    pub name: Option<String>,
+}
+
+pub async fn read_upload(request: Request) -> Result<UploadForm, HttpError> {
     let mut form = Multipart::from_request(request, &())
         .await
         .map_err(|_| HttpError::new(StatusCode::BAD_REQUEST, "this is no multipart form").hint(HOW_TO))?;
@@ -126,17 +134,22 @@ pub async fn read_file(request: Request) -> Result<Vec<u8>, HttpError> {
     }
 }
 
-async fn read_form(form: &mut Multipart) -> Result<Vec<u8>, HttpError> {
-    let mut file: Option<Vec<u8>> = None;
+async fn read_form(form: &mut Multipart) -> Result<UploadForm, HttpError> {
+    let (mut file, mut file_name, mut name) = (None, None, None);
     let mut others = 0;
     for _ in 0..MAX_FIELDS {
         let Some(mut field) = within(form.next_field()).await? else {
-            return file
-                .ok_or_else(|| HttpError::new(StatusCode::BAD_REQUEST, "the form has no field `file`").hint(HOW_TO));
+            let bytes = file
+                .ok_or_else(|| HttpError::new(StatusCode::BAD_REQUEST, "the form has no field `file`").hint(HOW_TO))?;
+            return Ok(UploadForm { bytes, file_name, name });
         };
         let wanted = field.name() == Some("file");
         if wanted && file.is_some() {
             return Err(HttpError::new(StatusCode::BAD_REQUEST, "the form has more than one field `file`").hint(HOW_TO));
+        }
+        let named = field.name() == Some("name");
+        if wanted {
+            file_name = field.file_name().map(str::to_string);
         }
         let mut bytes = Vec::new();
         while let Some(chunk) = within(field.chunk()).await? {
@@ -151,10 +164,15 @@ async fn read_form(form: &mut Multipart) -> Result<Vec<u8>, HttpError> {
                     return Err(HttpError::new(StatusCode::PAYLOAD_TOO_LARGE, "the form's other fields are too large")
                         .hint(HOW_TO));
                 }
+                if named {
+                    bytes.extend_from_slice(&chunk);
+                }
             }
         }
         if wanted {
             file = Some(bytes);
+        } else if named {
+            name = Some(String::from_utf8_lossy(&bytes).trim().to_string()).filter(|name| !name.is_empty());
         }
     }
     Err(HttpError::new(StatusCode::BAD_REQUEST, "the form has too many fields").hint(HOW_TO))

@@ -6,8 +6,10 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
 use serde::Serialize;
 
+use crate::assets;
 use crate::error::{Explanation, HttpError};
-use crate::photo::{Photo, percent_encoded};
+use crate::photo::{ObjectKey, Photo, PhotoName, percent_encoded};
+use crate::photos_db::{Deletion, Order};
 use crate::router::Form;
 
 /// A picture as clients see it.
@@ -53,53 +55,123 @@ impl Picture {
         }
     }
 
-    fn kilobytes(&self) -> u64 {
-        self.bytes.div_ceil(1000)
+    /// The size as people read it.
+    fn size(&self) -> String {
+        match self.bytes {
+            0..1_000_000 => format!("{} kB", self.bytes.div_ceil(1000)),
+            bytes => format!("{:.1} MB", bytes as f64 / 1_000_000.0),
+        }
     }
+
+    /// To the minute.
+    fn updated_text(&self) -> String {
+        self.updated.get(..16).unwrap_or(&self.updated).replace('T', " ")
+    }
+
+    fn kind(&self) -> &str {
+        match self.content_type.strip_prefix("image/").unwrap_or(&self.content_type) {
+            "jpeg" => "JPEG",
+            "png" => "PNG",
+            "gif" => "GIF",
+            "webp" => "WebP",
+            other => other,
+        }
+    }
+}
+
+/// What every page shows around its own.
+#[derive(Debug, Clone)]
+pub struct Site {
+    /// One server of many, in words.
+    served_by: Option<String>,
+}
+
+impl Site {
+    /// Of `INSTANCE/BINARY` only the first is for people.
+    pub fn new(served_by: Option<&HeaderValue>, served_in: Option<&str>) -> Self {
+        let instance = served_by.and_then(|value| value.to_str().ok()?.split('/').next());
+        let served_by = instance.map(|instance| match served_in {
+            Some(zone) => format!("{instance} in {zone}"),
+            None => instance.into(),
+        });
+        Self { served_by }
+    }
+
+    fn asset(&self, name: &str) -> String {
+        assets::address(name)
+    }
+}
+
+/// A deletion that the index tells of.
+pub struct Notice {
+    pub name: String,
+    /// Where a form can take it back; none once that is too late.
+    pub restore: Option<String>,
+}
+
+impl Notice {
+    pub fn new(name: &PhotoName, deletion: Option<Deletion>) -> Self {
+        Self { name: name.as_str().into(), restore: deletion.map(|deletion| restore_address(name, &deletion.key)) }
+    }
+}
+
+pub fn restore_address(name: &PhotoName, key: &ObjectKey) -> String {
+    format!("/imagecrud/{}/restore?key={}", percent_encoded(name.as_str()), key.random_part())
 }
 
 #[derive(Template)]
 #[template(path = "index.html")]
-pub struct IndexPage {
+pub struct IndexPage<'a> {
+    pub site: &'a Site,
     pub pictures: Vec<Picture>,
-    /// The address of the next older page.
-    pub older: Option<String>,
-    /// Whether this is the first page.
-    pub newest: bool,
+    /// The address of the next page, and of the first where this is another.
+    pub next: Option<String>,
+    pub first_page: Option<String>,
+    pub order: Order,
+    pub prefix: String,
+    /// Where it is not the usual one.
+    pub limit: Option<u32>,
+    pub notice: Option<Notice>,
 }
 
 #[derive(Template)]
 #[template(path = "photo.html")]
-struct PhotoPage<'a> {
-    picture: &'a Picture,
+pub struct PhotoPage<'a> {
+    pub site: &'a Site,
+    pub picture: &'a Picture,
+    /// The pages of those uploaded next after and before it.
+    pub newer: Option<String>,
+    pub older: Option<String>,
 }
 
 #[derive(Template)]
 #[template(path = "error.html")]
 struct ErrorPage<'a> {
+    site: &'a Site,
     status: u16,
     message: &'a str,
     hint: Option<&'a str>,
+    /// A picture that stands in the way.
+    instead: Option<&'a str>,
 }
 
-pub fn index_json(page: &IndexPage) -> Response {
-    Json(serde_json::json!({ "pictures": page.pictures, "older": page.older })).into_response()
-}
-
-pub fn index_html(page: &IndexPage, image_origin: &str) -> Result<Response, HttpError> {
-    with_images_from(image_origin, page.render())
+pub fn index_json(pictures: &[Picture], next: Option<&str>) -> Response {
+    // `older` is what the first clients call the next page.
+    Json(serde_json::json!({ "pictures": pictures, "next": next, "older": next })).into_response()
 }
 
 pub fn photo_json(picture: &Picture) -> Response {
     Json(picture).into_response()
 }
 
-pub fn photo_html(picture: &Picture, image_origin: &str) -> Result<Response, HttpError> {
-    with_images_from(image_origin, PhotoPage { picture }.render())
-}
-
 /// What went wrong, in the form that the client asked for.
-pub fn failure(status: StatusCode, explanation: &Explanation, form: Form) -> Response {
+pub fn failure(
+    site: &Site,
+    status: StatusCode,
+    explanation: &Explanation,
+    instead: Option<&str>,
+    form: Form,
+) -> Response {
     let (message, hint) = (explanation.message.as_ref(), explanation.hint.as_deref());
     let text = || match hint {
         Some(hint) => format!("{message}\nhint: {hint}\n"),
@@ -107,7 +179,7 @@ pub fn failure(status: StatusCode, explanation: &Explanation, form: Form) -> Res
     };
     match form {
         Form::Json => (status, Json(serde_json::json!({ "error": message, "hint": hint }))).into_response(),
-        Form::Html => match (ErrorPage { status: status.as_u16(), message, hint }).render() {
+        Form::Html => match (ErrorPage { site, status: status.as_u16(), message, hint, instead }).render() {
             Ok(page) => (status, Html(page)).into_response(),
             Err(_) => (status, text()).into_response(),
         },
@@ -115,14 +187,9 @@ pub fn failure(status: StatusCode, explanation: &Explanation, form: Form) -> Res
     }
 }
 
-pub async fn style() -> Response {
-    let headers = [(header::CONTENT_TYPE, "text/css; charset=utf-8"), (header::CACHE_CONTROL, "public, max-age=3600")];
-    (headers, include_str!("../../templates/style.css")).into_response()
-}
-
 /// A page may show pictures from the object store, and nothing else from anywhere.
-fn with_images_from(origin: &str, page: askama::Result<String>) -> Result<Response, HttpError> {
-    let page = page.map_err(HttpError::internal)?;
+pub fn with_images_from(origin: &str, page: &impl Template) -> Result<Response, HttpError> {
+    let page = page.render().map_err(HttpError::internal)?;
     let policy = format!(
         "default-src 'none'; img-src 'self' {origin}; style-src 'self'; script-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
     );

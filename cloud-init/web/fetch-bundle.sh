@@ -34,6 +34,8 @@ fi
 instance_id=$(retry 60 "the instance's id" imds instance-id)
 printf '%s\n' "$instance_id" >/etc/imagecrud/instance-id
 printf 'SERVED_BY=%s/%s\n' "$instance_id" "${BUNDLE_SHA256:0:12}" >>/etc/imagecrud/imagecrud.env
+# For people, at the foot of the pages; one without a zone serves as well.
+zone=$(imds placement/availability-zone) && printf 'SERVED_IN=%s\n' "$zone" >>/etc/imagecrud/imagecrud.env
 
 step "starting imagecrud"
 systemctl enable --no-reload --quiet imagecrud.service

@@ -1,18 +1,19 @@
 //! Delete one picture, or every one of the index, page after page until it is empty.
 
 use futures::StreamExt;
-use reqwest::{Client, StatusCode, Url, header};
+use reqwest::{Client, RequestBuilder, StatusCode, Url, header};
 
-use super::http::{RequestError, client_for, parse_gallery_url, parse_picture_url, send, send_patiently};
+use super::http::{RequestError, Sent, client_for, parse_gallery_url, parse_picture_url, patiently, send};
 use super::index;
+use super::pace::timed;
 use super::tally::Tally;
 use crate::cli;
 
 pub async fn one(arguments: cli::Delete) -> anyhow::Result<()> {
     let url = parse_picture_url(&arguments.url)?;
     let client = client_for(&url)?;
-    let request = client.delete(url.clone()).header(header::ACCEPT, "application/json");
-    send(&format!("deleting {url}"), request).await?;
+    // Not tried again: a second one could not tell its own success from a picture that never was.
+    send(&format!("deleting {url}"), request(&client, &url)).await?;
     Ok(())
 }
 
@@ -27,10 +28,10 @@ pub async fn all(arguments: cli::DeleteAll) -> anyhow::Result<()> {
             return tally.finish("deleted");
         }
         let before = tally.done();
-        let deletes = page.pictures.iter().map(|listed| delete(&client, index::picture(&gallery, &listed.name)));
+        let deletes = page.pictures.iter().map(|listed| timed(delete(&client, index::picture(&gallery, &listed.name))));
         let mut deletes = futures::stream::iter(deletes).buffer_unordered(arguments.jobs.into());
-        while let Some(outcome) = deletes.next().await {
-            tally.count(outcome);
+        while let Some((took, outcome)) = deletes.next().await {
+            tally.count(took, outcome);
         }
         // What cannot be deleted stays on the first page for ever.
         if tally.failed() > 0 || tally.done() == before {
@@ -40,13 +41,14 @@ pub async fn all(arguments: cli::DeleteAll) -> anyhow::Result<()> {
 }
 
 /// Deleted by somebody else meanwhile is deleted.
-async fn delete(client: &Client, url: Url) -> Result<(), RequestError> {
+async fn delete(client: &Client, url: Url) -> Result<Sent, RequestError> {
     let doing = format!("deleting {url}");
-    let outcome =
-        send_patiently(&doing, || async { Ok(client.delete(url.clone()).header(header::ACCEPT, "application/json")) })
-            .await;
-    match outcome {
-        Err(error) if error.status() == Some(StatusCode::NOT_FOUND) => Ok(()),
-        other => other.map(|_| ()),
+    match patiently(|| send(&doing, request(client, &url))).await {
+        Err(error) if error.status() == Some(StatusCode::NOT_FOUND) => Ok(Sent::default()),
+        outcome => outcome.map(|(_, retries)| Sent { bytes: 0, retries }),
     }
+}
+
+fn request(client: &Client, url: &Url) -> RequestBuilder {
+    client.delete(url.clone()).header(header::ACCEPT, "application/json")
 }

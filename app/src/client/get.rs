@@ -1,12 +1,12 @@
 //! Fetch the index and N of its pictures at random: each one's page, then its bytes from where the page says they are.
 
-use futures::StreamExt;
 use rand::seq::IndexedRandom;
 use reqwest::{Client, Url, header};
 use serde::Deserialize;
 
-use super::http::{RequestError, client_for, parse_gallery_url, parse_url, send_patiently, unreachable};
+use super::http::{RequestError, Sent, client_for, parse_gallery_url, parse_url, patiently, send, unreachable};
 use super::index::{self, Listed};
+use super::pace;
 use super::tally::Tally;
 use crate::cli;
 
@@ -26,15 +26,17 @@ pub async fn many(arguments: cli::GetMany) -> anyhow::Result<()> {
     if listed.is_empty() {
         anyhow::bail!("the index {gallery} lists no pictures\nhint: `imagecrud upload-many` uploads some");
     }
-    let mut tally = Tally::new("fetching", Some(arguments.count.into()));
-    let fetches = (0..arguments.count).map(|_| {
+    let amount = &arguments.amount;
+    let mut tally = Tally::new("fetching", amount.count.filter(|_| amount.duration.is_none()).map(u64::from));
+    pace::run(amount, &mut tally, || {
         let url = listed.choose(&mut rand::rng()).map(|listed| index::picture(&gallery, &listed.name));
-        fetch(&client, url.unwrap_or_else(|| gallery.clone()))
-    });
-    let mut fetches = futures::stream::iter(fetches).buffer_unordered(arguments.jobs.into());
-    while let Some(outcome) = fetches.next().await {
-        tally.count(outcome);
-    }
+        let (client, url) = (&client, url.unwrap_or_else(|| gallery.clone()));
+        async move {
+            let (bytes, retries) = patiently(|| fetch(client, &url)).await?;
+            Ok(Sent { bytes, retries })
+        }
+    })
+    .await;
     tally.finish("fetched")
 }
 
@@ -52,22 +54,21 @@ async fn listed(client: &Client, gallery: &Url) -> Result<Vec<Listed>, RequestEr
     Ok(listed)
 }
 
-async fn fetch(client: &Client, page: Url) -> Result<(), RequestError> {
+/// The bytes of one picture, counted.
+async fn fetch(client: &Client, page: &Url) -> Result<u64, RequestError> {
     let doing = format!("fetching {page}");
     let wrong = |problem: &str| RequestError::Wrong {
         doing: doing.clone(),
         problem: problem.into(),
         hint: "is this an IMAGE CRUD gallery?",
     };
-    let response =
-        send_patiently(&doing, || async { Ok(client.get(page.clone()).header(header::ACCEPT, "application/json")) })
-            .await?;
+    let response = send(&doing, client.get(page.clone()).header(header::ACCEPT, "application/json")).await?;
     let text = response.text().await.map_err(|error| unreachable(&doing, &error))?;
     let described: Described = serde_json::from_str(&text).map_err(|_| wrong("the answer describes no picture"))?;
     let url = parse_url(&described.url).map_err(|error| wrong(&error.to_string()))?;
     // The URL is a permission: only its place is shown.
     let doing = format!("fetching the bytes of {page} from {}", url.origin().ascii_serialization());
-    let response = send_patiently(&doing, || async { Ok(client.get(url.clone())) }).await?;
+    let response = send(&doing, client.get(url.clone())).await?;
     let picture =
         response.headers().get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"image/"));
     let bytes = response.bytes().await.map_err(|error| unreachable(&doing, &error))?;
@@ -77,5 +78,5 @@ async fn fetch(client: &Client, page: Url) -> Result<(), RequestError> {
     if bytes.len() as u64 != described.bytes {
         return Err(wrong(&format!("{} bytes came instead of {}", bytes.len(), described.bytes)));
     }
-    Ok(())
+    Ok(described.bytes)
 }

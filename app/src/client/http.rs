@@ -146,22 +146,31 @@ fn hint_for(status: StatusCode) -> Option<String> {
     Some(hint.into())
 }
 
-/// Sends, and up to three times again where that may help: a server that is being replaced, a connection that was cut. The
-/// request must be one that may be done twice.
-pub async fn send_patiently<F>(doing: &str, mut request: impl FnMut() -> F) -> Result<Response, RequestError>
+/// What a success took.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Sent {
+    /// Of pictures, in whichever direction.
+    pub bytes: u64,
+    pub retries: u32,
+}
+
+/// Does something, and up to three times again where that may help: a server that is being replaced, a connection that was cut.
+/// It must be something that may be done twice. Answers how often it was done again, too.
+pub async fn patiently<T, F>(mut work: impl FnMut() -> F) -> Result<(T, u32), RequestError>
 where
-    F: Future<Output = Result<RequestBuilder, RequestError>>,
+    F: Future<Output = Result<T, RequestError>>,
 {
-    let mut tries = 0;
+    let mut retries = 0;
     loop {
-        match send(doing, request().await?).await {
-            Err(error) if error.may_pass() && tries < RETRIES => {
-                tries += 1;
-                let pause = rand::rng().random_range(150..450u64) << (tries - 1);
+        match work().await {
+            Ok(done) => return Ok((done, retries)),
+            Err(error) if error.may_pass() && retries < RETRIES => {
+                retries += 1;
+                let pause = rand::rng().random_range(150..450u64) << (retries - 1);
                 tracing::debug!("{error}; trying again in {pause} ms");
                 tokio::time::sleep(Duration::from_millis(pause)).await;
             }
-            outcome => return outcome,
+            Err(error) => return Err(error),
         }
     }
 }

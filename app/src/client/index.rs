@@ -3,7 +3,7 @@
 use reqwest::{Client, Url, header};
 use serde::Deserialize;
 
-use super::http::{RequestError, send_patiently, unreachable};
+use super::http::{RequestError, patiently, send, unreachable};
 
 /// The server's largest page.
 const PAGE: &str = "200";
@@ -28,10 +28,11 @@ pub fn first(gallery: &Url) -> Url {
 
 pub async fn page(client: &Client, url: &Url) -> Result<Page, RequestError> {
     let doing = format!("reading the index {url}");
-    let response =
-        send_patiently(&doing, || async { Ok(client.get(url.clone()).header(header::ACCEPT, "application/json")) })
-            .await?;
-    let text = response.text().await.map_err(|error| unreachable(&doing, &error))?;
+    let (text, _) = patiently(|| async {
+        let response = send(&doing, client.get(url.clone()).header(header::ACCEPT, "application/json")).await?;
+        response.text().await.map_err(|error| unreachable(&doing, &error))
+    })
+    .await?;
     serde_json::from_str(&text).map_err(|_| RequestError::Wrong {
         doing,
         problem: "the answer is no index of pictures".into(),

@@ -2,23 +2,21 @@
 
 use std::path::{Path, PathBuf};
 
-use futures::StreamExt;
 use rand::RngExt;
 use rand::seq::IndexedRandom;
 use reqwest::multipart::{Form, Part};
 use reqwest::{Client, RequestBuilder, Url, header};
 
-use super::http::{RequestError, client_for, parse_gallery_url, parse_picture_url, send, send_patiently};
+use super::http::{RequestError, Sent, client_for, parse_gallery_url, parse_picture_url, patiently, send};
 use super::index::picture;
+use super::pace;
 use super::tally::Tally;
 use crate::cli;
 use crate::photo::PictureKind;
 
 pub async fn one(arguments: cli::Upload) -> anyhow::Result<()> {
     let url = parse_picture_url(&arguments.url)?;
-    let client = client_for(&url)?;
-    let doing = format!("uploading {} to {url}", arguments.file.display());
-    send(&doing, request(&client, &url, &arguments.file).await?).await?;
+    upload(&client_for(&url)?, &url, &arguments.file).await?;
     Ok(())
 }
 
@@ -26,25 +24,31 @@ pub async fn many(arguments: cli::UploadMany) -> anyhow::Result<()> {
     let gallery = parse_gallery_url(&arguments.url)?;
     let files = pictures_of(&arguments.dir).await?;
     let client = client_for(&gallery)?;
-    let mut tally = Tally::new("uploading", Some(arguments.count.into()));
-    let uploads = (0..arguments.count).map(|_| {
+    let amount = &arguments.amount;
+    let mut tally = Tally::new("uploading", amount.count.filter(|_| amount.duration.is_none()).map(u64::from));
+    pace::run(amount, &mut tally, || {
         let name = format!("{:016x}", rand::rng().random::<u64>());
         let file = files.choose(&mut rand::rng()).cloned().unwrap_or_default();
         let (client, url) = (&client, picture(&gallery, &name));
-        async move {
-            let doing = format!("uploading {} to {url}", file.display());
-            send_patiently(&doing, || request(client, &url, &file)).await.map(|_| ())
-        }
-    });
-    let mut uploads = futures::stream::iter(uploads).buffer_unordered(arguments.jobs.into());
-    while let Some(outcome) = uploads.next().await {
-        tally.count(outcome);
-    }
+        async move { upload(client, &url, &file).await }
+    })
+    .await;
     tally.finish("uploaded")
 }
 
-/// The file is read as it is sent, never whole.
-async fn request(client: &Client, url: &Url, file: &Path) -> Result<RequestBuilder, RequestError> {
+async fn upload(client: &Client, url: &Url, file: &Path) -> Result<Sent, RequestError> {
+    let doing = format!("uploading {} to {url}", file.display());
+    let (bytes, retries) = patiently(|| async {
+        let (request, bytes) = request(client, url, file).await?;
+        send(&doing, request).await?;
+        Ok(bytes)
+    })
+    .await?;
+    Ok(Sent { bytes, retries })
+}
+
+/// The file is read as it is sent, never whole; with its size.
+async fn request(client: &Client, url: &Url, file: &Path) -> Result<(RequestBuilder, u64), RequestError> {
     let wrong = |problem: String, hint: &'static str| RequestError::Wrong {
         doing: format!("reading {}", file.display()),
         problem,
@@ -61,7 +65,8 @@ async fn request(client: &Client, url: &Url, file: &Path) -> Result<RequestBuild
     let file_name = file.file_name().map_or_else(|| "picture".into(), |name| name.to_string_lossy().into_owned());
     let stream = reqwest::Body::wrap_stream(tokio_util::io::ReaderStream::with_capacity(opened, 64 * 1024));
     let part = Part::stream_with_length(stream, metadata.len()).file_name(file_name);
-    Ok(client.post(url.clone()).header(header::ACCEPT, "application/json").multipart(Form::new().part("file", part)))
+    let form = Form::new().part("file", part);
+    Ok((client.post(url.clone()).header(header::ACCEPT, "application/json").multipart(form), metadata.len()))
 }
 
 /// The picture files of a folder, decided by their first bytes.

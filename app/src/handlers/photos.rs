@@ -1,48 +1,91 @@
-//! List, show, delete. None of them asks S3 anything: URLs are signed here, and bytes are swept later.
+//! List and show. Neither asks S3 anything: URLs are signed here.
 
+use std::collections::HashMap;
+use std::str::FromStr;
 use std::sync::Arc;
 
-use axum::extract::{RawQuery, State};
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, RawQuery, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use icu_normalizer::ComposingNormalizerBorrowed;
 
 use crate::error::HttpError;
 use crate::handlers::NameInPath;
-use crate::photo::Photo;
+use crate::photo::{MAX_NAME_CHARS, Photo, PhotoName, percent_encoded};
+use crate::photos_db::{Cursor, Listing, Order};
 use crate::router::{App, Form};
-use crate::views::{self, IndexPage, Picture};
+use crate::views::{self, IndexPage, Notice, PhotoPage, Picture};
 
 const DEFAULT_LIMIT: u32 = 100;
 const MAX_LIMIT: u32 = 200;
 
+/// What the address asks for. A field that a form sent empty is one that was not sent.
+type Parameters = HashMap<String, String>;
+
 pub async fn index(
     State(app): State<Arc<App>>,
-    RawQuery(query): RawQuery,
+    parameters: Result<Query<Parameters>, QueryRejection>,
     headers: HeaderMap,
 ) -> Result<Response, HttpError> {
-    let query = query.unwrap_or_default();
-    let limit = number(&query, "limit")?.unwrap_or(u64::from(DEFAULT_LIMIT));
-    if !(1..=u64::from(MAX_LIMIT)).contains(&limit) {
+    let Query(parameters) = parameters.map_err(|_| bad_query("what stands behind the `?`"))?;
+    let limit = parameter(&parameters, "limit")?.unwrap_or(DEFAULT_LIMIT);
+    if !(1..=MAX_LIMIT).contains(&limit) {
         return Err(bad_query("limit"));
     }
-    let before = number(&query, "before")?;
-    // One more than shown tells whether there is an older page.
-    let mut photos = app.db.list(limit as u32 + 1, before).await?;
+    let order: Order = match text(&parameters, "sort") {
+        Some(sort) => sort.parse().map_err(|()| bad_query("sort"))?,
+        None => Order::default(),
+    };
+    let prefix = text(&parameters, "q").map(search_text).unwrap_or_default();
+    let behind: Option<Cursor> = parameter(&parameters, "before")?;
+    // One more than shown tells whether there is another page.
+    let listing = Listing { order, prefix: prefix.clone(), behind: behind.clone(), limit: limit + 1 };
+    let mut photos = app.db.list(&listing).await?;
     let more = photos.len() > limit as usize;
     photos.truncate(limit as usize);
-    let older = match photos.last() {
-        Some(last) if more => Some(format!("/imagecrud/?limit={limit}&before={}", last.id)),
+    let address = |cursor: Option<&Cursor>| {
+        let mut address = Vec::new();
+        if limit != DEFAULT_LIMIT {
+            address.push(format!("limit={limit}"));
+        }
+        if order != Order::default() {
+            address.push(format!("sort={}", order.as_str()));
+        }
+        if !prefix.is_empty() {
+            address.push(format!("q={}", percent_encoded(&prefix)));
+        }
+        if let Some(cursor) = cursor {
+            address.push(format!("before={}", percent_encoded(&cursor.to_string())));
+        }
+        if address.is_empty() { "/imagecrud/".into() } else { format!("/imagecrud/?{}", address.join("&")) }
+    };
+    let next = match photos.last() {
+        Some(last) if more => Some(address(Some(&Cursor::behind(last, order)))),
         _ => None,
     };
     let mut pictures = Vec::with_capacity(photos.len());
     for photo in &photos {
         pictures.push(described(&app, photo).await?);
     }
-    let page = IndexPage { pictures, older, newest: before.is_none() };
-    match Form::of(&headers) {
-        Form::Json => Ok(views::index_json(&page)),
-        Form::Html | Form::Text => views::index_html(&page, &app.store.presigner.origin().await?),
+    let first = behind.is_none();
+    if Form::of(&headers) == Form::Json {
+        return Ok(views::index_json(&pictures, next.as_deref()));
     }
+    let notice = match text(&parameters, "deleted").map(PhotoName::parse) {
+        Some(Ok(name)) => Some(Notice::new(&name, app.db.last_deletion(&name).await?)),
+        _ => None,
+    };
+    let limit = (limit != DEFAULT_LIMIT).then_some(limit);
+    let first_page = (!first).then(|| address(None));
+    let page = IndexPage { site: app.site(), pictures, next, first_page, order, prefix, limit, notice };
+    views::with_images_from(&app.store.presigner.origin().await?, &page)
+}
+
+/// As names are spelt. What no name can hold finds nothing.
+fn search_text(text: &str) -> String {
+    let text: String = text.trim().chars().take(MAX_NAME_CHARS).collect();
+    ComposingNormalizerBorrowed::new_nfc().normalize(&text).into_owned()
 }
 
 pub async fn show(
@@ -61,27 +104,13 @@ pub async fn show(
         let headers = [(header::LOCATION, location), (header::CACHE_CONTROL, HeaderValue::from_static("no-store"))];
         return Ok((StatusCode::FOUND, headers).into_response());
     }
-    match Form::of(&headers) {
-        Form::Json => Ok(views::photo_json(&picture)),
-        Form::Html | Form::Text => views::photo_html(&picture, &app.store.presigner.origin().await?),
+    if Form::of(&headers) == Form::Json {
+        return Ok(views::photo_json(&picture));
     }
-}
-
-/// An address that is no picture's is harmless here: old clients send DELETE to every link that they find.
-pub async fn delete(
-    State(app): State<Arc<App>>,
-    NameInPath(name): NameInPath,
-    headers: HeaderMap,
-) -> Result<Response, HttpError> {
-    let name = name.map_err(|_| no_such_picture())?;
-    if !app.db.delete(&name).await? {
-        return Err(HttpError::unknown_picture(name.as_str()));
-    }
-    tracing::info!(%name, "deleted");
-    Ok(match Form::of(&headers) {
-        Form::Json => axum::Json(serde_json::json!({ "deleted": name.as_str() })).into_response(),
-        Form::Html | Form::Text => StatusCode::OK.into_response(),
-    })
+    let (newer, older) = app.db.neighbours(photo.id).await?;
+    let page = |name: Option<String>| name.map(|name| format!("/imagecrud/{}", percent_encoded(&name)));
+    let page = PhotoPage { site: app.site(), picture: &picture, newer: page(newer), older: page(older) };
+    views::with_images_from(&app.store.presigner.origin().await?, &page)
 }
 
 /// A row with URLs that a browser can open.
@@ -94,21 +123,20 @@ pub(super) async fn described(app: &App, photo: &Photo) -> Result<Picture, HttpE
     Ok(Picture::new(photo, url, thumbnail_url))
 }
 
-fn no_such_picture() -> HttpError {
+pub(super) fn no_such_picture() -> HttpError {
     HttpError::new(StatusCode::NOT_FOUND, "there is no such picture")
         .hint("the index at /imagecrud/ lists every picture")
 }
 
-fn number(query: &str, name: &str) -> Result<Option<u64>, HttpError> {
-    let value = query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='));
-    match value.map(str::parse) {
-        None => Ok(None),
-        Some(Ok(number)) => Ok(Some(number)),
-        Some(Err(_)) => Err(bad_query(name)),
-    }
+fn text<'a>(parameters: &'a Parameters, name: &str) -> Option<&'a str> {
+    parameters.get(name).map(|value| value.trim()).filter(|value| !value.is_empty())
+}
+
+fn parameter<T: FromStr>(parameters: &Parameters, name: &str) -> Result<Option<T>, HttpError> {
+    text(parameters, name).map(str::parse).transpose().map_err(|_| bad_query(name))
 }
 
 fn bad_query(name: &str) -> HttpError {
     HttpError::new(StatusCode::BAD_REQUEST, format!("`{name}` in the address cannot be used"))
-        .hint("`limit` is 1 to 200, `before` comes from the link to older pictures")
+        .hint("`limit` is 1 to 200, `sort` is newest, oldest or name, `q` is how a name begins, `before` comes from the link to the next page")
 }

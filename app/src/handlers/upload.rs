@@ -2,78 +2,141 @@
 //! itself, so that a client that goes away cannot cut it between object and row.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::body::Bytes;
 use axum::extract::{Request, State};
 use axum::http::{StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::response::{IntoResponse, Redirect, Response};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use tracing::Instrument;
 
 use crate::error::HttpError;
 use crate::handlers::NameInPath;
 use crate::handlers::photos::described;
-use crate::photo::{InvalidName, NewPhoto, ObjectKey, Photo, PhotoName, PictureKind};
+use crate::photo::{InvalidName, NewPhoto, ObjectKey, Photo, PhotoName, PictureKind, percent_encoded};
+use crate::photos_db::CommitError;
 use crate::router::{App, Form};
 use crate::thumbnail::{self, Picture, PictureError};
-use crate::upload_body::{UploadBody, check_declared_length, read_file};
+use crate::upload_body::{UploadBody, check_declared_length, read_upload};
 use crate::views;
 
 /// How long an upload waits for others to end.
 const SLOT_WAIT: Duration = Duration::from_secs(5);
 
+/// Creates or replaces the picture that the address names.
 pub async fn upload(
     State(app): State<Arc<App>>,
     NameInPath(name): NameInPath,
     request: Request,
 ) -> Result<Response, HttpError> {
     let form = Form::of(request.headers());
+    let target = name.map(|name| Target { may_replace: !wants_new(&request), name: Some(name) });
+    let kept = receive(&app, target, request).await?;
+    Ok(match form {
+        Form::Json => kept.json(&app).await?,
+        Form::Html => Redirect::to(&kept.page()).into_response(),
+        Form::Text => StatusCode::OK.into_response(),
+    })
+}
+
+/// Adds a picture under the name that the form or else the file has. Never replaces: that name was not chosen with care.
+pub async fn add(State(app): State<Arc<App>>, request: Request) -> Result<Response, HttpError> {
+    let form = Form::of(request.headers());
+    let kept = receive(&app, Ok(Target { name: None, may_replace: false }), request).await?;
+    Ok(match form {
+        Form::Json => kept.json(&app).await?,
+        Form::Html => Redirect::to("/imagecrud/").into_response(),
+        Form::Text => kept.page().into_response(),
+    })
+}
+
+struct Target {
+    /// None leaves it to the form.
+    name: Option<PhotoName>,
+    may_replace: bool,
+}
+
+struct Kept {
+    name: PhotoName,
+    /// None where it was deleted again before we could look.
+    photo: Option<Photo>,
+}
+
+impl Kept {
+    fn page(&self) -> String {
+        format!("/imagecrud/{}", percent_encoded(self.name.as_str()))
+    }
+
+    async fn json(&self, app: &App) -> Result<Response, HttpError> {
+        match &self.photo {
+            Some(photo) => Ok(views::photo_json(&described(app, photo).await?)),
+            None => Err(HttpError::unknown_picture(self.name.as_str())),
+        }
+    }
+}
+
+/// Only `*` has a meaning here: whatever is there has another hash (RFC 9110, section 13.1.2).
+fn wants_new(request: &Request) -> bool {
+    request.headers().get(header::IF_NONE_MATCH).is_some_and(|value| value == "*")
+}
+
+async fn receive(app: &Arc<App>, target: Result<Target, InvalidName>, request: Request) -> Result<Kept, HttpError> {
     let asked_first = request.headers().contains_key(header::EXPECT);
     let (body, request) = UploadBody::share(request);
-    let outcome = receive_and_keep(&app, name, request).await;
+    let outcome = receive_and_keep(app, target, request).await;
     body.drain(asked_first, &app.tasks);
-    let kept = outcome?;
-    if form != Form::Json {
-        return Ok(StatusCode::OK.into_response());
-    }
-    match kept {
-        Some(photo) => Ok(views::photo_json(&described(&app, &photo).await?)),
-        // Kept, and deleted again before we could look.
-        None => Ok(axum::Json(serde_json::json!({})).into_response()),
-    }
+    outcome
 }
 
 async fn receive_and_keep(
     app: &Arc<App>,
-    name: Result<PhotoName, InvalidName>,
+    target: Result<Target, InvalidName>,
     request: Request,
-) -> Result<Option<Photo>, HttpError> {
-    let name = name?;
+) -> Result<Kept, HttpError> {
+    let Target { name, may_replace } = target?;
     check_declared_length(&request)?;
     app.db.ready().await?;
     let slot = tokio::time::timeout(SLOT_WAIT, app.upload_slots.acquire()).await;
     let Ok(Ok(_slot)) = slot else {
         return Err(HttpError::unavailable("the server has too many uploads in hand"));
     };
-    let bytes = read_file(request).await?;
-    let picture = on_a_core(app, move || thumbnail::inspect(&bytes)).await?;
-    if let Some(photo) = app.db.find(&name).await?
-        && photo.sha256 == picture.sha256
-    {
-        return Ok(Some(photo));
+    let form = read_upload(request).await?;
+    let name = match (name, &form.name) {
+        (Some(name), _) => name,
+        (None, Some(name)) => PhotoName::parse(name)?,
+        (None, None) => PhotoName::from_file_name(form.file_name.as_deref().unwrap_or_default())?,
+    };
+    let picture = on_a_core(app, move || thumbnail::inspect(&form.bytes)).await?;
+    if let Some(photo) = app.db.find(&name).await? {
+        if photo.sha256 == picture.sha256 {
+            return Ok(Kept { name, photo: Some(photo) });
+        }
+        if !may_replace {
+            return Err(HttpError::name_taken(&name));
+        }
     }
+    let started = Instant::now();
     let (picture, thumbnail) = on_a_core(app, move || {
         let thumbnail = thumbnail::render(&picture)?;
         Ok((picture, thumbnail))
     })
     .await?;
-    let keeping = app.tasks.spawn(keep(app.clone(), name.clone(), picture, thumbnail));
-    keeping.await.map_err(HttpError::internal)??;
-    Ok(app.db.find(&name).await.unwrap_or_default())
+    app.metrics.made_thumbnail(started.elapsed());
+    let keeping = keep(app.clone(), name.clone(), may_replace, picture, thumbnail).in_current_span();
+    app.tasks.spawn(keeping).await.map_err(HttpError::internal)??;
+    let photo = app.db.find(&name).await.unwrap_or_default();
+    Ok(Kept { name, photo })
 }
 
 /// Intent, objects, row: in this order, whatever ends in between is swept.
-async fn keep(app: Arc<App>, name: PhotoName, picture: Picture, thumbnail: Option<Vec<u8>>) -> Result<(), HttpError> {
+async fn keep(
+    app: Arc<App>,
+    name: PhotoName,
+    may_replace: bool,
+    picture: Picture,
+    thumbnail: Option<Vec<u8>>,
+) -> Result<(), HttpError> {
     let key = ObjectKey::random();
     let (kind, bytes) = (picture.kind, picture.bytes.len() as u64);
     app.db.record_intent(&key).await?;
@@ -94,6 +157,7 @@ async fn keep(app: Arc<App>, name: PhotoName, picture: Picture, thumbnail: Optio
     original?;
     let new = NewPhoto {
         name,
+        may_replace,
         key,
         has_thumbnail,
         kind,
@@ -102,7 +166,12 @@ async fn keep(app: Arc<App>, name: PhotoName, picture: Picture, thumbnail: Optio
         height: picture.height,
         sha256: picture.sha256,
     };
-    app.db.commit(&new).await?;
+    match app.db.commit(&new).await {
+        Err(CommitError::NameTaken) => return Err(HttpError::name_taken(&new.name)),
+        outcome => outcome?,
+    }
+    app.metrics.kept_pictures.inc();
+    app.metrics.kept_bytes.inc_by(bytes);
     tracing::info!(name = %new.name, bytes, "kept");
     Ok(())
 }

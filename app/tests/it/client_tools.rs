@@ -7,7 +7,7 @@ use image::ImageFormat;
 
 use crate::room::Room;
 use crate::server::imagecrud;
-use crate::stack::{Stack, jpeg, picture};
+use crate::stack::{Stack, eventually, jpeg, picture};
 
 fn said(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
@@ -48,7 +48,10 @@ async fn many_pictures_are_uploaded_fetched_and_deleted() {
 
     let uploaded = imagecrud(&["upload-many", "-c", "10", &dir, &url]).await;
     assert!(uploaded.status.success(), "{}", said(&uploaded));
-    assert_eq!(String::from_utf8_lossy(&uploaded.stdout), "uploaded 10 pictures\n");
+    let summary = String::from_utf8_lossy(&uploaded.stdout).into_owned();
+    let (first, second) = summary.split_once('\n').unwrap();
+    assert_eq!(first, "uploaded 10 pictures");
+    assert!(second.contains(" MB/s; p50 ") && second.ends_with("; 0 retries, 0 failed\n"), "{second}");
     let index = stack.server.json("/imagecrud/").await;
     let names: Vec<&str> =
         index["pictures"].as_array().unwrap().iter().map(|picture| picture["name"].as_str().unwrap()).collect();
@@ -67,7 +70,7 @@ async fn many_pictures_are_uploaded_fetched_and_deleted() {
 
     let deleted = imagecrud(&["delete-all", url.trim_end_matches('/')]).await;
     assert!(deleted.status.success(), "{}", said(&deleted));
-    assert_eq!(String::from_utf8_lossy(&deleted.stdout), "deleted 10 pictures\n");
+    assert!(String::from_utf8_lossy(&deleted.stdout).starts_with("deleted 10 pictures\n"));
     assert_eq!(stack.count("image").await, 0);
     let nothing = imagecrud(&["delete-all", &url]).await;
     assert!(nothing.status.success(), "{}", said(&nothing));
@@ -111,7 +114,7 @@ async fn every_failure_is_a_sentence_with_a_hint_and_exit_code_1() {
         assert!(said.contains(expected) && said.contains("hint: "), "{arguments:?}: {said}");
         assert!(!said.contains("panicked"), "{said}");
     }
-    assert_eq!(imagecrud(&["upload-many", &dir, &index]).await.status.code(), Some(2), "-c is missing");
+    assert_eq!(imagecrud(&["upload-many", &dir, &index]).await.status.code(), Some(2), "-c and --duration are missing");
     assert_eq!(stack.count("image").await, 0);
 }
 
@@ -123,4 +126,34 @@ async fn upload_many_tells_how_many_failed() {
     let output = imagecrud(&["upload-many", "-c", "2", &dir, &stack.server.url("/imagecrud/")]).await;
     assert_eq!(output.status.code(), Some(1));
     assert!(said(&output).contains("uploaded 0 pictures, 2 failed"), "{}", said(&output));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_duration_ends_uploading_and_fetching() {
+    let stack = Stack::start().await;
+    let dir = folder(&stack.room);
+    let url = stack.server.url("/imagecrud/");
+    let uploaded = imagecrud(&["upload-many", "--duration", "1s", "-j", "2", &dir, &url]).await;
+    assert!(uploaded.status.success(), "{}", said(&uploaded));
+    assert!(stack.count("image").await > 0);
+    let fetched = imagecrud(&["get-many", "--duration", "1", &url]).await;
+    assert!(fetched.status.success(), "{}", said(&fetched));
+    assert!(String::from_utf8_lossy(&fetched.stdout).contains("p99 "));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_may_pass_is_tried_again_and_told() {
+    let stack = Stack::start().await;
+    let dir = folder(&stack.room);
+    stack.s3.go_away();
+    let url = stack.server.url("/imagecrud/");
+    let arguments = ["upload-many", "-c", "1", "-j", "1", &dir, &url];
+    let come_back = async {
+        eventually("the server has answered 503", async || stack.server.log().contains("status=503")).await;
+        stack.s3.come_back();
+    };
+    let (uploaded, ()) = tokio::join!(imagecrud(&arguments), come_back);
+    assert!(uploaded.status.success(), "{}", said(&uploaded));
+    let summary = String::from_utf8_lossy(&uploaded.stdout).into_owned();
+    assert!(summary.contains(" retries, 0 failed") && !summary.contains(" 0 retries"), "{summary}");
 }

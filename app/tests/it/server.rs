@@ -41,6 +41,7 @@ impl Server {
             .env("DRAIN_SECONDS", "0")
             .env("SWEEP_INTERVAL_SECONDS", "1")
             .env("SWEEP_GRACE_SECONDS", "1")
+            .env("UNDO_SECONDS", "1")
             .envs(more.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -52,7 +53,9 @@ impl Server {
         let log = Arc::new(Mutex::new(Vec::new()));
         let mut address = None;
         for line in lines.by_ref().map_while(Result::ok) {
-            address = line.split_once("listening on ").map(|(_, address)| address.to_string());
+            // In JSON the text ends with a quote.
+            let text = line.split_once("listening on ").map(|(_, rest)| rest.split('"').next().unwrap_or(rest));
+            address = text.map(str::to_string);
             log.lock().unwrap().push(line);
             if address.is_some() {
                 break;
@@ -72,6 +75,11 @@ impl Server {
 
     pub(crate) fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
+    }
+
+    /// A request that follows no redirect.
+    pub(crate) fn request(&self, method: reqwest::Method, path: &str) -> reqwest::RequestBuilder {
+        self.http.request(method, self.url(path))
     }
 
     pub(crate) async fn get(&self, path: &str) -> Response {

@@ -42,6 +42,7 @@ impl Stack {
         let sql = match table {
             "image" => "SELECT COUNT(*) FROM image",
             "gc" => "SELECT COUNT(*) FROM gc",
+            "deleted_image" => "SELECT COUNT(*) FROM deleted_image",
             other => panic!("no such table {other}"),
         };
         sqlx::query_scalar(sql).fetch_one(&mut connection).await.unwrap()
