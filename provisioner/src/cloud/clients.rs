@@ -134,7 +134,9 @@ fn clients(
         autoscaling: client!(aws_sdk_autoscaling, addresses.autoscaling),
         cloudwatch: client!(aws_sdk_cloudwatch, addresses.cloudwatch),
         iam: client!(aws_sdk_iam, addresses.iam),
-        s3: aws_sdk_s3::Client::from_conf(s3.interceptor(calls.clone()).interceptor(asked("s3", &addresses.s3)).build()),
+        s3: aws_sdk_s3::Client::from_conf(
+            s3.interceptor(calls.clone()).interceptor(asked("s3", &addresses.s3)).build(),
+        ),
         http: http_client()?,
         endpoints,
         calls,

@@ -18,9 +18,9 @@ use crate::plan::{Plan, Sightings, plan};
 use crate::report::seconds;
 use crate::resource::{Resource, ResourceKey};
 use crate::resources::bundle::LocalBinary;
-use crate::resources::{keys, launch_spec, volume, web_endpoint};
+use crate::resources::{keys, launch_spec, web_endpoint};
 use crate::stack::{Blueprint, Learned, declare};
-use crate::state::{self, ScaleBounds, State, StateFile};
+use crate::state::{ScaleBounds, State, StateFile};
 
 /// How long a port may stay taken by a load balancer that is gone.
 const PORT_LIMIT: Duration = Duration::from_secs(5);

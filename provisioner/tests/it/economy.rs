@@ -6,7 +6,8 @@ use imagecrud_deploy::error::Exit;
 use localcloud::behaviour::Behaviour;
 
 use crate::calls::{is_probe, is_read};
-use crate::fake_stack::{FakeStack, on_deep_stacks};
+use crate::fake_stack::FakeStack;
+use crate::stage::on_deep_stacks;
 
 /// Of an `up` that finds nothing to do, S3's included.
 const MOST_CALLS: usize = 25;

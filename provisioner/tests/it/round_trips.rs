@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 use localcloud::behaviour::Behaviour;
 use tokio::io::AsyncReadExt as _;
 
-use crate::fake_stack::{FakeStack, on_deep_stacks};
+use crate::fake_stack::FakeStack;
+use crate::stage::on_deep_stacks;
 
 const ROUND_TRIPS_MS: [u64; 4] = [0, 20, 100, 300];
 /// Before it, `up --timings` says how many calls it has.
