@@ -4,14 +4,17 @@
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::process::Command;
+use std::sync::Arc;
 
 use clap::Parser as _;
 use imagecrud_deploy::cli::Cli;
 use imagecrud_deploy::commands;
 use imagecrud_deploy::error::Exit;
 use imagecrud_deploy::pace::{self, Pace};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 use crate::bad_input::{is_refused, program, ran, tree};
 use crate::moto::free_port;
@@ -35,18 +38,22 @@ fn page(status: &str, headers: &str, body: &str) -> Reply {
 
 /// Serves one thing to everybody, until the test ends.
 fn serve(reply: Reply) -> u16 {
+    serve_over(reply, |stream| stream)
+}
+
+fn serve_over<S: Read + Write>(reply: Reply, over: impl Fn(TcpStream) -> S + Clone + Send + 'static) -> u16 {
     let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let port = listener.local_addr().unwrap().port();
     std::thread::spawn(move || {
         for stream in listener.incoming().flatten() {
-            let reply = reply.clone();
-            std::thread::spawn(move || answer(stream, &reply));
+            let (reply, over) = (reply.clone(), over.clone());
+            std::thread::spawn(move || answer(over(stream), &reply));
         }
     });
     port
 }
 
-fn answer(mut stream: TcpStream, reply: &Reply) {
+fn answer(mut stream: impl Read + Write, reply: &Reply) {
     let mut asked = Vec::new();
     let mut buffer = [0; 4096];
     while !is_whole(&asked) {
@@ -257,40 +264,19 @@ fn aws_that_cannot_be_asked_is_told_with_the_reason() {
     is_refused(&aws(&led), 1, "what answers at AWS (", "is the address right?");
 }
 
-/// A web server that speaks TLS. Ends with the test.
-struct TlsServer(Child, u16);
-
-impl Drop for TlsServer {
-    fn drop(&mut self) {
-        self.0.kill().ok();
-        self.0.wait().ok();
-    }
-}
-
 fn openssl(directory: &Path, arguments: &[&str]) {
     let output = Command::new("openssl").current_dir(directory).args(arguments).output().unwrap();
     assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
-impl TlsServer {
-    fn start(directory: &Path, certificate: &str, key: &str) -> Self {
-        let port = free_port();
-        // It ends with this process, however that ends.
-        let child = Command::new("setpriv")
-            .args(["--pdeathsig", "KILL", "openssl", "s_server", "-quiet", "-www", "-accept"])
-            .args([&format!("127.0.0.1:{port}"), "-cert", certificate, "-key", key])
-            .current_dir(directory)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let server = Self(child, port);
-        while TcpStream::connect(("127.0.0.1", port)).is_err() {
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        server
-    }
+/// As `serve`, by TLS.
+fn serve_by_tls(directory: &Path, name: &str, reply: Reply) -> u16 {
+    let chain = CertificateDer::pem_file_iter(directory.join(format!("{name}.pem"))).unwrap();
+    let key = PrivateKeyDer::from_pem_file(directory.join(format!("{name}.key"))).unwrap();
+    let config =
+        ServerConfig::builder().with_no_client_auth().with_single_cert(chain.map(Result::unwrap).collect(), key);
+    let config = Arc::new(config.unwrap());
+    serve_over(reply, move |stream| StreamOwned::new(ServerConnection::new(config.clone()).unwrap(), stream))
 }
 
 #[test]
@@ -321,12 +307,12 @@ fn tls_that_fails_is_told_with_the_reason() {
     certificate("good", "IP:127.0.0.1", "2");
     certificate("expired", "IP:127.0.0.1", "-1");
     certificate("elsewhere", "DNS:elsewhere.example", "2");
-    let start = |name: &str| TlsServer::start(keys.path(), &format!("{name}.pem"), &format!("{name}.key"));
-    let servers = ["good", "expired", "elsewhere"].map(start);
-    let [good, expired, elsewhere] = &servers;
+    let web_page = page("200 OK", "", "<html></html>");
+    let [good, expired, elsewhere] =
+        ["good", "expired", "elsewhere"].map(|name| serve_by_tls(keys.path(), name, web_page.clone()));
     let authority = keys.path().join("authority.pem");
-    let at = |server: &TlsServer| format!("https://127.0.0.1:{}", server.1);
-    let plain = serve(page("200 OK", "", "<html></html>"));
+    let at = |port: u16| format!("https://127.0.0.1:{port}");
+    let plain = serve(web_page.clone());
     let add = "add that to those of the system, or name its file in SSL_CERT_FILE";
     let cases = vec![
         (at(good), "nobody that this machine trusts has signed its certificate", add, None),
@@ -334,8 +320,8 @@ fn tls_that_fails_is_told_with_the_reason() {
         (at(good), "is a web page", "is the address right?", Some(authority.clone())),
         (at(expired), "its certificate has expired", "renew", Some(authority.clone())),
         (at(elsewhere), "its certificate is for another name", "write the name", Some(authority.clone())),
-        (format!("https://127.0.0.1:{plain}"), "it speaks no TLS", "http://", None),
-        (format!("http://127.0.0.1:{}", good.1), "it closed the connection", "https://", None),
+        (at(plain), "it speaks no TLS", "http://", None),
+        (format!("http://127.0.0.1:{good}"), "it speaks no HTTP", "https://", None),
     ];
     all(cases, |(address, words, hint, authority)| fails(&address, UP, words, hint, authority.as_deref()));
 }
