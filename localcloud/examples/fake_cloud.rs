@@ -26,7 +26,8 @@ struct Arguments {
     config: Config,
 }
 
-#[tokio::main]
+// More than there are cores: a request waits for the disk where it is answered, and the others go on.
+#[tokio::main(worker_threads = 8)]
 async fn main() -> Result<()> {
     let config = Arguments::parse().config;
     let image = BuiltImage {

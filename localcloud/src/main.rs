@@ -6,7 +6,8 @@ use clap::Parser as _;
 use localcloud::commands::{self, Cli, Exit};
 use tracing_subscriber::EnvFilter;
 
-#[tokio::main]
+// More than there are cores: a request waits for the disk where it is answered, and the others go on.
+#[tokio::main(worker_threads = 8)]
 async fn main() -> ExitCode {
     let cli = Cli::parse();
     let filter = EnvFilter::try_from_env("LOCALCLOUD_LOG").unwrap_or_else(|_| EnvFilter::new("info"));

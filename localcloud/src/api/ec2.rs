@@ -32,6 +32,8 @@ pub mod snapshots;
 pub mod tag_specifications;
 pub mod tags;
 pub mod volumes;
+/// DescribeVpcAttribute.
+pub mod vpc_attribute;
 
 pub use birth::found;
 
@@ -135,6 +137,7 @@ pub fn service() -> Service {
     .with::<tags::DescribeTags>()
     // Where all of it lies
     .with::<network::DescribeVpcs>()
+    .with::<vpc_attribute::DescribeVpcAttribute>()
     .with::<network::DescribeSubnets>()
     .with::<network::DescribeAvailabilityZones>()
     .with::<network::DescribeRegions>()

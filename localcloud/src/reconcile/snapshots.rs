@@ -55,7 +55,13 @@ pub struct View {
 
 impl View {
     fn read(tx: &mut Transaction<'_>, paths: &Paths) -> Self {
-        Self { paths: paths.clone(), instances: tx.list(), volumes: tx.list(), images: tx.list(), snapshots: tx.list() }
+        let (images, snapshots) = (tx.list::<Image>(), tx.list::<Snapshot>());
+        let is_settled =
+            |snapshot: &Arc<Snapshot>| matches!(snapshot.state, SnapshotState::Completed | SnapshotState::Error);
+        // Nobody is to be looked at for what has come to its end.
+        let (instances, volumes) =
+            if snapshots.iter().all(is_settled) { (Vec::new(), Vec::new()) } else { (tx.list(), tx.list()) };
+        Self { paths: paths.clone(), instances, volumes, images, snapshots }
     }
 
     fn instance(&self, id: &str) -> Option<InstanceState> {

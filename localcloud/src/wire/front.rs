@@ -5,7 +5,7 @@ mod answer;
 /// Why a request comes to nothing, in the words of its service.
 mod refusal;
 
-use std::{borrow::Cow, sync::Arc, time::Duration};
+use std::{borrow::Cow, cell::RefCell, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -126,24 +126,24 @@ async fn handle(State(front): State<Arc<Front>>, request: axum::extract::Request
         Err(_) => return front.refuse_body(&request, body_refusal(408, "RequestTimeout", "did not come in time")),
     }
     let request_id = request.request_id.clone();
-    // Store transactions wait for the disk; they must not hold up the sockets.
-    let opening = Arc::clone(&front);
-    let opened = tokio::task::spawn_blocking(move || match opening.open(request) {
-        Ok(call) if call.verdict.delay.is_zero() => Err(Box::new(opening.answer(call))),
-        opened => opened,
-    })
-    .await;
-    let answered = match opened {
-        Ok(Ok(call)) => {
-            tokio::time::sleep(call.verdict.delay).await;
-            tokio::task::spawn_blocking(move || front.answer(call)).await
-        }
-        Ok(Err(response)) => Ok(*response),
-        Err(error) => Err(error),
+    let broken = |()| respond(500, "text/plain", b"internal error\n".to_vec(), &request_id);
+    // On the spot, though a commit waits for the disk: to hand a request to another thread and back takes longer than that.
+    let call = match unharmed(|| front.open(request)) {
+        Ok(Ok(call)) => call,
+        Ok(Err(response)) => return *response,
+        Err(panicked) => return broken(panicked),
     };
-    answered.unwrap_or_else(|error| {
-        tracing::error!("answering a request: {error}");
-        respond(500, "text/plain", b"internal error\n".to_vec(), &request_id)
+    if !call.verdict.delay.is_zero() {
+        tokio::time::sleep(call.verdict.delay).await;
+    }
+    unharmed(|| front.answer(call)).unwrap_or_else(broken)
+}
+
+/// A request whose handling panics costs nobody but itself; what it was about to write is dropped with its transaction.
+fn unharmed<T>(work: impl FnOnce() -> T) -> Result<T, ()> {
+    std::panic::catch_unwind(AssertUnwindSafe(work)).map_err(|panic| {
+        let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+        tracing::error!("answering a request: {}", text.unwrap_or("it panicked"));
     })
 }
 
@@ -217,7 +217,7 @@ struct Call {
     codec: Codec,
     action: String,
     input: Node,
-    credential: Credential,
+    credential: Arc<Credential>,
     verdict: Verdict,
     connection: Connection,
     request_id: String,
@@ -328,14 +328,20 @@ impl Front {
         response
     }
 
-    fn authenticate(&self, request: &Request, service: &Service) -> Result<Credential, ApiError> {
+    fn authenticate(&self, request: &Request, service: &Service) -> Result<Arc<Credential>, ApiError> {
+        // Looked up once: who it is must not be another than whose secret was held against the signature.
+        let found = RefCell::new(None);
         let lookup = |access_key: &str| {
-            self.store
-                .read(|tx| tx.get::<Credential>(access_key).map(|credential| Credential::clone(&credential)))
-                .ok()
-                .flatten()
-                // One that is switched off is to the world as if it were not there.
-                .filter(|credential| !credential.inactive)
+            let known = self.store.read(|tx| tx.get::<Credential>(access_key)).ok().flatten();
+            // One that is switched off is to the world as if it were not there.
+            let known = known.filter(|credential| !credential.inactive)?;
+            let secret = sigv4::Secret {
+                secret_key: known.secret_key.clone(),
+                session_token: known.session_token.clone(),
+                expires_epoch_secs: known.expires.map(|time| time.millis() / 1000),
+            };
+            found.replace(Some(known));
+            Some(secret)
         };
         let signed = sigv4::SignedRequest {
             method: request.method.as_str(),
@@ -347,22 +353,9 @@ impl Front {
         if !self.behaviour.has_signature_version_2() && sigv4::is_version_2(&signed) {
             return Err(refusal(service, &AuthError::Version2));
         }
-        let verified = sigv4::verify(
-            &signed,
-            &|access_key| {
-                lookup(access_key).map(|credential| sigv4::Secret {
-                    secret_key: credential.secret_key,
-                    session_token: credential.session_token,
-                    expires_epoch_secs: credential.expires.map(|time| time.millis() / 1000),
-                })
-            },
-            Timestamp::now().millis() / 1000,
-        );
-        match verified {
-            Ok(verified) => lookup(&verified.access_key)
-                .ok_or_else(|| refusal(service, &AuthError::UnknownAccessKey(verified.access_key.clone()))),
-            Err(error) => Err(refusal(service, &error)),
-        }
+        let verified = sigv4::verify(&signed, &lookup, Timestamp::now().millis() / 1000);
+        let access_key = verified.map_err(|error| refusal(service, &error))?.access_key;
+        found.into_inner().ok_or_else(|| refusal(service, &AuthError::UnknownAccessKey(access_key)))
     }
 
     /// Remembers when and where a user's key was used. A failure to do so is no reason to refuse the request.

@@ -1,11 +1,6 @@
 //! Nodes to XML: EC2 names a list's elements `item`, the other services `member`.
 
-use std::io::Write as _;
-
-use quick_xml::{
-    Writer,
-    events::{BytesEnd, BytesStart, BytesText, Event},
-};
+use quick_xml::escape::escape;
 
 use super::value::Node;
 use crate::model::time::Timestamp;
@@ -88,49 +83,48 @@ fn has_form(c: char) -> bool {
 }
 
 struct Body {
-    writer: Writer<Vec<u8>>,
+    bytes: Vec<u8>,
     item: &'static str,
 }
 
 impl Body {
     fn new(dialect: Dialect) -> Self {
-        let mut writer = Writer::new(Vec::with_capacity(1024));
-        writer.get_mut().extend_from_slice(b"<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");
-        Self { writer, item: if dialect == Dialect::Ec2 { "item" } else { "member" } }
+        // Room for most answers: one that grows is copied each time.
+        let mut bytes = Vec::with_capacity(16 * 1024);
+        bytes.extend_from_slice(b"<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");
+        Self { bytes, item: if dialect == Dialect::Ec2 { "item" } else { "member" } }
     }
 
-    fn event(&mut self, event: Event<'_>) {
-        self.writer.write_event(event).expect("writing to memory cannot fail");
+    fn write(&mut self, parts: &[&str]) {
+        for part in parts {
+            self.bytes.extend_from_slice(part.as_bytes());
+        }
     }
 
     fn open(&mut self, name: &str, namespace: Option<&str>) {
-        let mut start = BytesStart::new(name);
-        if let Some(namespace) = namespace {
-            start.push_attribute(("xmlns", namespace));
+        match namespace {
+            None => self.write(&["<", name, ">"]),
+            Some(namespace) => self.write(&["<", name, " xmlns=\"", &escape(namespace), "\">"]),
         }
-        self.event(Event::Start(start));
     }
 
     fn close(&mut self, name: &str) {
-        self.event(Event::End(BytesEnd::new(name)));
+        self.write(&["</", name, ">"]);
     }
 
     fn leaf(&mut self, name: &str, text: &str) {
         // Nearly every text stands for itself; to look for what does not costs more than to write.
         if text.bytes().all(stands_for_itself) {
-            let body = self.writer.get_mut();
-            for part in ["<", name, ">", text, "</", name, ">"] {
-                body.extend_from_slice(part.as_bytes());
-            }
+            self.write(&["<", name, ">", text, "</", name, ">"]);
             return;
         }
         self.open(name, None);
         // XML 1.0 has no form for most control characters; console output may hold them.
-        if !text.chars().all(has_form) {
-            let clean: String = text.chars().filter(|c| has_form(*c)).collect();
-            self.event(Event::Text(BytesText::new(&clean)));
+        if text.chars().all(has_form) {
+            self.write(&[&escape(text)]);
         } else {
-            self.event(Event::Text(BytesText::new(text)));
+            let clean: String = text.chars().filter(|c| has_form(*c)).collect();
+            self.write(&[&escape(&*clean)]);
         }
         self.close(name);
     }
@@ -181,9 +175,8 @@ impl Body {
         }
     }
 
-    fn finish(self) -> Vec<u8> {
-        let mut bytes = self.writer.into_inner();
-        bytes.write_all(b"\n").expect("writing to memory cannot fail");
-        bytes
+    fn finish(mut self) -> Vec<u8> {
+        self.bytes.push(b'\n');
+        self.bytes
     }
 }

@@ -37,6 +37,7 @@ mod programs;
 mod raw;
 mod sandbox;
 mod shortages;
+mod signature_version_2;
 mod signed;
 mod snapshots;
 mod sts;

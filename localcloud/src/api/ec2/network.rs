@@ -15,10 +15,7 @@ use crate::{
         error::ApiError,
         operation::{Caller, Operation},
     },
-    model::{
-        instance::{Instance, InstanceState},
-        site::Site,
-    },
+    model::{instance::Instance, site::Site},
     store::Transaction,
 };
 
@@ -173,7 +170,7 @@ impl Operation for DescribeSubnets {
     fn run(self, tx: &mut Transaction<'_>, caller: &Caller<'_>) -> Result<Subnets, ApiError> {
         dry_run::check(self.dry_run)?;
         let Site { account_id, subnet_id, vpc_id, zone, .. } = caller.site;
-        let held = tx.list::<Instance>().iter().filter(|instance| instance.state != InstanceState::Terminated).count();
+        let held = tx.count::<Instance>(Instance::BY_PRESENCE, Instance::PRESENT);
         let subnet = SubnetItem {
             subnet_id: subnet_id.clone(),
             subnet_arn: format!("arn:aws:ec2:{}:{account_id}:subnet/{subnet_id}", caller.region),

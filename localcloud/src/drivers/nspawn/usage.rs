@@ -6,7 +6,7 @@ use std::{
     fs,
 };
 
-use super::{Machine, port_name};
+use super::machine::{Machine, port_name};
 use crate::{
     drivers::{Transfer, Usage},
     host::{

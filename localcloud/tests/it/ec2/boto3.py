@@ -24,6 +24,8 @@ image = ec2.describe_images(Owners=["self"], Filters=[{"Name": "name", "Values":
 assert image["State"] == "available" and image["RootDeviceType"] == "ebs", image
 zone = ec2.describe_availability_zones()["AvailabilityZones"][0]["ZoneName"]
 vpc = ec2.describe_vpcs(Filters=[{"Name": "is-default", "Values": ["true"]}])["Vpcs"][0]
+dns = ec2.describe_vpc_attribute(VpcId=vpc["VpcId"], Attribute="enableDnsHostnames")
+assert dns["EnableDnsHostnames"] == {"Value": True}, dns
 subnet = ec2.describe_subnets(Filters=[{"Name": "vpc-id", "Values": [vpc["VpcId"]]}])["Subnets"][0]
 assert subnet["AvailabilityZone"] == zone and subnet["DefaultForAz"], subnet
 assert ec2.describe_regions()["Regions"][0]["RegionName"] == "localcloud"
