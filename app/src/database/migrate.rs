@@ -1,10 +1,18 @@
 //! Brings the tables up to date, one server at a time. sqlx's own lock waits with a timeout of -1, which MariaDB answers with
 //! NULL, that is without a lock; so the lock is taken here, on the very connection that migrates, and must be 1.
 
-use sqlx::{Connection, MySqlConnection};
+use sqlx::{
+    Connection, MySqlConnection, SqlSafeStr as _,
+    migrate::{Migration, MigrationType, Migrator},
+};
 
 use super::DatabaseError;
 
+/// Listed by hand: sqlx's macro for it would build the database drivers a second time, for the compiler.
+const MIGRATIONS: &[(i64, &str, &str)] = &[
+    (1, "image and gc", include_str!("../../migrations/0001_image_and_gc.sql")),
+    (2, "undo and names", include_str!("../../migrations/0002_undo_and_names.sql")),
+];
 /// How long to wait for another server's migration before looking again where the database is.
 const LOCK_WAIT_SECS: i64 = 10;
 
@@ -27,8 +35,15 @@ pub(super) async fn run(mut connection: MySqlConnection) -> Result<(), DatabaseE
     Ok(())
 }
 
+fn migrator() -> Migrator {
+    let migrations = MIGRATIONS.iter().map(|&(version, description, sql)| {
+        Migration::new(version, description.into(), MigrationType::Simple, sql.into_sql_str(), false)
+    });
+    Migrator::with_migrations(migrations.collect())
+}
+
 async fn migrate_locked(connection: &mut MySqlConnection) -> Result<(), DatabaseError> {
-    let mut migrator = sqlx::migrate!("./migrations");
+    let mut migrator = migrator();
     // An older server runs beside newer ones during a rolling replacement; migrations only ever add.
     migrator.set_locking(false).set_ignore_missing(true);
     let outcome = migrator.run_direct(None, connection, false).await;
@@ -45,4 +60,27 @@ async fn migrate_locked(connection: &mut MySqlConnection) -> Result<(), Database
         sqlx::migrate::MigrateError::Execute(error) => DatabaseError::Sql(error),
         other => DatabaseError::NotReady(format!("migrating it: {other}").into()),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    #[test]
+    fn every_file_of_the_migrations_is_listed_as_it_is() {
+        let files = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/migrations")).expect("is there");
+        let files: BTreeMap<String, String> = files
+            .map(|file| file.expect("readable").path())
+            .map(|path| {
+                let name = path.file_name().expect("a file").to_string_lossy().into_owned();
+                (name, std::fs::read_to_string(path).expect("a text"))
+            })
+            .collect();
+        let listed = MIGRATIONS.iter().map(|(version, description, sql)| {
+            (format!("{version:04}_{}.sql", description.replace(' ', "_")), (*sql).to_owned())
+        });
+        assert_eq!(listed.collect::<BTreeMap<_, _>>(), files);
+    }
 }
