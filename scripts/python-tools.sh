@@ -2,7 +2,8 @@
 # The clients and the cloud that we did not write, for the tests: boto3 and awscli in target/venv, moto in
 # target/moto-venv (their botocores differ). Made once per checkout; a changed list makes them anew.
 #
-# usage: python-tools.sh [ansible]   (with it instead: Ansible and its collections in target/ansible-venv, for bench/)
+# usage: python-tools.sh [ansible|gallery]   (with one of them instead, for bench/: Ansible and its collections in
+#        target/ansible-venv; Django and what else the gallery's peers need in target/gallery-venv)
 set -euo pipefail
 cd "$(dirname "$0")/.."
 target=${CARGO_TARGET_DIR:-target}
@@ -24,6 +25,10 @@ environment() { # environment DIRECTORY PACKAGE...
 
 if [ "${1:-}" = ansible ]; then
     environment "$target/ansible-venv" ansible==12.3.0 boto3==1.44.8
+    exit
+fi
+if [ "${1:-}" = gallery ]; then
+    environment "$target/gallery-venv" Django==5.2.19 gunicorn==27.0.1 mysqlclient==2.3.2 boto3==1.44.8 pillow==13.0.0
     exit
 fi
 environment "$target/venv" boto3==1.44.5 awscli==1.46.3
