@@ -77,7 +77,7 @@ def until(condition, limit=60):
 
 class Bench:
     def __init__(self, work):
-        self.work, self.processes = work, {}
+        self.work, self.processes, self.cloud_environment = work, {}, None
 
     def start(self, name, command, **environment):
         log = (self.work / f"{name.replace(' ', '-')}.log").open("w")
@@ -350,11 +350,11 @@ class Bench:
     def close(self):
         for name in reversed(list(self.processes)):
             self.end(name)
-        subprocess.run(
-            [PROGRAMS / "localcloud", "reset", "--yes"],
-            env=getattr(self, "cloud_environment", os.environ),
-            capture_output=True,
-        )
+        # Never another cloud of this machine.
+        if self.cloud_environment:
+            subprocess.run(
+                [PROGRAMS / "localcloud", "reset", "--yes"], env=self.cloud_environment, capture_output=True
+            )
 
 
 def large_jpeg():
