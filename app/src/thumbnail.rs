@@ -3,14 +3,22 @@
 
 use std::io::Cursor;
 
-use fast_image_resize::{FilterType, ResizeAlg, ResizeError, ResizeOptions, Resizer};
+use fast_image_resize::images::{TypedImage, TypedImageRef};
+use fast_image_resize::pixels::{InnerPixel, U8x3, U8x4};
+use fast_image_resize::{FilterType, PixelTrait, ResizeAlg, ResizeOptions, Resizer};
 use image::metadata::Orientation;
-use image::{DynamicImage, ImageReader, Limits};
+use image::{DynamicImage, ImageReader, Limits, RgbImage, RgbaImage};
+use jpeg_encoder::{ColorType, Encoder, SamplingFactor};
 use sha2::{Digest, Sha256};
 
 use crate::metadata;
 use crate::photo::{MAX_AREA, MAX_BYTES, MAX_SIDE, PictureKind, THUMBNAIL_SIDE, fit_within};
 
+/// Large JPEGs.
+mod scaled_jpeg;
+
+/// The quality of thumbnails.
+const QUALITY: u8 = 75;
 /// The most memory one decoding may ask for.
 const MAX_DECODED_BYTES: u64 = 192 * 1024 * 1024;
 
@@ -41,6 +49,20 @@ pub struct Picture {
     orientation: Orientation,
 }
 
+impl Picture {
+    /// A size as shown as the bytes have it, or the other way round.
+    fn turned(&self, (width, height): (u32, u32)) -> (u32, u32) {
+        if is_turned(self.orientation) { (height, width) } else { (width, height) }
+    }
+}
+
+fn is_turned(orientation: Orientation) -> bool {
+    matches!(
+        orientation,
+        Orientation::Rotate90 | Orientation::Rotate270 | Orientation::Rotate90FlipH | Orientation::Rotate270FlipH
+    )
+}
+
 /// Decides the kind by the bytes, checks the limits before anything is decoded, strips, hashes.
 pub fn inspect(bytes: &[u8]) -> Result<Picture, PictureError> {
     if bytes.len() > MAX_BYTES {
@@ -57,11 +79,7 @@ pub fn inspect(bytes: &[u8]) -> Result<Picture, PictureError> {
     if width > MAX_SIDE || height > MAX_SIDE || u64::from(width) * u64::from(height) > MAX_AREA {
         return Err(PictureError::TooManyPixels { width, height });
     }
-    let turned = matches!(
-        stripped.orientation,
-        Orientation::Rotate90 | Orientation::Rotate270 | Orientation::Rotate90FlipH | Orientation::Rotate270FlipH
-    );
-    let (width, height) = if turned { (height, width) } else { (width, height) };
+    let (width, height) = if is_turned(stripped.orientation) { (height, width) } else { (width, height) };
     let sha256 = Sha256::digest(&stripped.bytes).into();
     Ok(Picture { kind, bytes: stripped.bytes, sha256, width, height, orientation: stripped.orientation })
 }
@@ -69,42 +87,63 @@ pub fn inspect(bytes: &[u8]) -> Result<Picture, PictureError> {
 /// Really decodes the picture, and answers with a JPEG of at most 320 pixels a side. A picture that decodes but
 /// cannot be shrunk is kept without one.
 pub fn render(picture: &Picture) -> Result<Option<Vec<u8>>, PictureError> {
+    let (width, height) = picture.turned(fit_within(picture.width, picture.height, THUMBNAIL_SIDE));
+    let scaled = match picture.kind {
+        PictureKind::Jpeg => scaled_jpeg::decode(&picture.bytes, width, height),
+        PictureKind::Png | PictureKind::Gif | PictureKind::Webp => None,
+    };
+    let decoded = match scaled {
+        Some(decoded) => decoded,
+        None => whole(picture)?,
+    };
+    let Some(mut small) = shrunk(decoded, width, height) else { return Ok(None) };
+    small.apply_orientation(picture.orientation);
+    Ok(encode(small))
+}
+
+fn whole(picture: &Picture) -> Result<DynamicImage, PictureError> {
     let mut limits = Limits::default();
     limits.max_image_width = Some(MAX_SIDE);
     limits.max_image_height = Some(MAX_SIDE);
     limits.max_alloc = Some(MAX_DECODED_BYTES);
     let mut reader = ImageReader::with_format(Cursor::new(&picture.bytes), picture.kind.format());
     reader.limits(limits);
-    let decoded = reader.decode().map_err(|error| refusal(picture.kind, &error))?;
-    let (width, height) = fit_within(decoded.width(), decoded.height(), THUMBNAIL_SIDE);
-    let Ok(mut small) = shrunk(decoded, width, height) else { return Ok(None) };
-    small.apply_orientation(picture.orientation);
-    Ok(encode(small).ok())
+    reader.decode().map_err(|error| refusal(picture.kind, &error))
 }
 
-/// With the processor's vector instructions, which `image`'s own resizing does not use. Eight bits a channel are what the
-/// JPEG will have anyway.
-fn shrunk(decoded: DynamicImage, width: u32, height: u32) -> Result<DynamicImage, ResizeError> {
-    let plain = if decoded.color().has_alpha() {
-        DynamicImage::ImageRgba8(decoded.into_rgba8())
+/// Eight bits a channel are what the JPEG will have anyway.
+fn shrunk(decoded: DynamicImage, width: u32, height: u32) -> Option<DynamicImage> {
+    if decoded.color().has_alpha() {
+        let rgba = decoded.into_rgba8();
+        let pixels = resized::<U8x4>(rgba.dimensions(), rgba.as_raw(), width, height)?;
+        RgbaImage::from_raw(width, height, pixels).map(DynamicImage::ImageRgba8)
     } else {
-        DynamicImage::ImageRgb8(decoded.into_rgb8())
-    };
-    if (width, height) == (plain.width(), plain.height()) {
-        return Ok(plain);
+        let rgb = decoded.into_rgb8();
+        let pixels = resized::<U8x3>(rgb.dimensions(), rgb.as_raw(), width, height)?;
+        RgbImage::from_raw(width, height, pixels).map(DynamicImage::ImageRgb8)
     }
-    let mut small = DynamicImage::new(width, height, plain.color());
+}
+
+/// With the processor's vector instructions, which `image`'s own resizing does not use. Asked by the type of pixel, as all
+/// types that there are would be compiled otherwise.
+fn resized<P: InnerPixel + PixelTrait>(size: (u32, u32), pixels: &[u8], width: u32, height: u32) -> Option<Vec<u8>> {
+    let mut small = vec![0; width as usize * height as usize * P::size()];
+    let from = TypedImageRef::<P>::from_buffer(size.0, size.1, pixels).ok()?;
+    let mut to = TypedImage::<P>::from_buffer(width, height, &mut small).ok()?;
     // Each pixel of the small one is a mean of all that it stands for: no shimmer, and cheaper than sharper filters.
     let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Hamming));
-    Resizer::new().resize(&plain, &mut small, &options)?;
-    Ok(small)
+    Resizer::new().resize_typed(&from, &mut to, &options).ok()?;
+    Some(small)
 }
 
-fn encode(small: DynamicImage) -> image::ImageResult<Vec<u8>> {
+fn encode(small: DynamicImage) -> Option<Vec<u8>> {
     let rgb = if small.color().has_alpha() { over_white(&small) } else { small.into_rgb8() };
+    let (width, height) = (u16::try_from(rgb.width()).ok()?, u16::try_from(rgb.height()).ok()?);
     let mut jpeg = Vec::new();
-    image::codecs::jpeg::JpegEncoder::new_with_quality(&mut jpeg, 75).encode_image(&rgb)?;
-    Ok(jpeg)
+    let mut encoder = Encoder::new(&mut jpeg, QUALITY);
+    encoder.set_sampling_factor(SamplingFactor::F_2_2);
+    encoder.encode(rgb.as_raw(), width, height, ColorType::Rgb).ok()?;
+    Some(jpeg)
 }
 
 /// JPEG has no transparency; white is what most pages put behind a picture.
