@@ -20,7 +20,7 @@ mod instance_metadata;
 mod presigned;
 
 use instance_metadata::OrWithoutToken;
-pub use presigned::Presigner;
+pub use presigned::{Presigner, Signer};
 
 /// The longest that an object's one request may take, then all of its tries together. The latter stays below
 /// the 60 s after which load balancers give up.

@@ -1,5 +1,7 @@
 //! The pages and their JSON twins. Names are escaped by the templates; URLs of bytes come from the object store.
 
+use std::sync::Arc;
+
 use askama::Template;
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
@@ -37,14 +39,14 @@ pub struct Thumbnail {
 }
 
 impl Picture {
-    pub fn new(photo: &Photo, url: String, thumbnail_url: String) -> Self {
+    pub fn new(photo: &Photo, url: &str, thumbnail_url: &str) -> Self {
         let (width, height) = photo.thumbnail_size();
         let encoded = percent_encoded(&photo.name);
         Self {
             name: photo.name.clone(),
             page: format!("/imagecrud/{encoded}"),
-            url,
-            thumbnail: Thumbnail { url: thumbnail_url, width, height },
+            url: url.into(),
+            thumbnail: Thumbnail { url: thumbnail_url.into(), width, height },
             content_type: photo.content_type.clone(),
             bytes: photo.bytes,
             width: photo.width,
@@ -102,6 +104,22 @@ impl Site {
     }
 }
 
+/// A picture as the index shows it: no more than that is looked up and signed.
+pub struct Tile {
+    pub name: String,
+    /// Of the thumbnail.
+    pub url: Arc<str>,
+    pub width: u32,
+    pub height: u32,
+}
+
+impl Tile {
+    pub fn new(photo: Photo, url: Arc<str>) -> Self {
+        let (width, height) = photo.thumbnail_size();
+        Self { name: photo.name, url, width, height }
+    }
+}
+
 /// A deletion that the index tells of.
 pub struct Notice {
     pub name: String,
@@ -123,7 +141,7 @@ pub fn restore_address(name: &PhotoName, key: &ObjectKey) -> String {
 #[template(path = "index.html")]
 pub struct IndexPage<'a> {
     pub site: &'a Site,
-    pub pictures: Vec<Picture>,
+    pub tiles: Vec<Tile>,
     /// The address of the next page, and of the first where this is another.
     pub next: Option<String>,
     pub first_page: Option<String>,

@@ -87,7 +87,8 @@ pub async fn restore(
     match Form::of(&headers) {
         Form::Json => {
             let photo = app.db.find(&name).await?.ok_or_else(|| HttpError::unknown_picture(name.as_str()))?;
-            Ok(views::photo_json(&described(&app, &photo).await?))
+            let signer = app.store.presigner.signer().await?;
+            Ok(views::photo_json(&described(&signer, &photo)))
         }
         Form::Html => Ok(Redirect::to(&format!("/imagecrud/{}", percent_encoded(name.as_str()))).into_response()),
         Form::Text => Ok(StatusCode::OK.into_response()),

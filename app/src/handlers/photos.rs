@@ -12,10 +12,11 @@ use icu_normalizer::ComposingNormalizerBorrowed;
 
 use crate::error::HttpError;
 use crate::handlers::NameInPath;
+use crate::object_store::Signer;
 use crate::photo::{MAX_NAME_CHARS, Photo, PhotoName, percent_encoded};
 use crate::photos_db::{Cursor, Listing, Order};
 use crate::router::{App, Form};
-use crate::views::{self, IndexPage, Notice, PhotoPage, Picture};
+use crate::views::{self, IndexPage, Notice, PhotoPage, Picture, Tile};
 
 const DEFAULT_LIMIT: u32 = 100;
 const MAX_LIMIT: u32 = 200;
@@ -64,12 +65,10 @@ pub async fn index(
         Some(last) if more => Some(address(Some(&Cursor::behind(last, order)))),
         _ => None,
     };
-    let mut pictures = Vec::with_capacity(photos.len());
-    for photo in &photos {
-        pictures.push(described(&app, photo).await?);
-    }
     let first = behind.is_none();
+    let signer = app.store.presigner.signer().await?;
     if Form::of(&headers) == Form::Json {
+        let pictures: Vec<Picture> = photos.iter().map(|photo| described(&signer, photo)).collect();
         return Ok(views::index_json(&pictures, next.as_deref()));
     }
     let notice = match text(&parameters, "deleted").map(PhotoName::parse) {
@@ -78,8 +77,12 @@ pub async fn index(
     };
     let limit = (limit != DEFAULT_LIMIT).then_some(limit);
     let first_page = (!first).then(|| address(None));
-    let page = IndexPage { site: app.site(), pictures, next, first_page, order, prefix, limit, notice };
-    views::with_images_from(&app.store.presigner.origin().await?, &page)
+    let tiles = photos.into_iter().map(|photo| {
+        let url = signer.url(photo.thumbnail_key.as_ref().unwrap_or(&photo.original_key));
+        Tile::new(photo, url)
+    });
+    let page = IndexPage { site: app.site(), tiles: tiles.collect(), next, first_page, order, prefix, limit, notice };
+    views::with_images_from(signer.origin(), &page)
 }
 
 /// As names are spelt. What no name can hold finds nothing.
@@ -97,7 +100,8 @@ pub async fn show(
     let name = name.map_err(|_| no_such_picture())?;
     let photo = app.db.find(&name).await?;
     let photo = photo.ok_or_else(|| HttpError::unknown_picture(name.as_str()))?;
-    let picture = described(&app, &photo).await?;
+    let signer = app.store.presigner.signer().await?;
+    let picture = described(&signer, &photo);
     if query.unwrap_or_default().split('&').any(|pair| pair == "raw" || pair.starts_with("raw=")) {
         let location = HeaderValue::from_str(&picture.url)
             .map_err(|error| HttpError::internal(format!("a URL is no header: {error}")))?;
@@ -110,17 +114,14 @@ pub async fn show(
     let (newer, older) = app.db.neighbours(photo.id).await?;
     let page = |name: Option<String>| name.map(|name| format!("/imagecrud/{}", percent_encoded(&name)));
     let page = PhotoPage { site: app.site(), picture: &picture, newer: page(newer), older: page(older) };
-    views::with_images_from(&app.store.presigner.origin().await?, &page)
+    views::with_images_from(signer.origin(), &page)
 }
 
 /// A row with URLs that a browser can open.
-pub(super) async fn described(app: &App, photo: &Photo) -> Result<Picture, HttpError> {
-    let url = app.store.presigner.url(&photo.original_key).await?;
-    let thumbnail_url = match &photo.thumbnail_key {
-        Some(key) => app.store.presigner.url(key).await?,
-        None => url.clone(),
-    };
-    Ok(Picture::new(photo, url, thumbnail_url))
+pub(super) fn described(signer: &Signer, photo: &Photo) -> Picture {
+    let url = signer.url(&photo.original_key);
+    let thumbnail_url = photo.thumbnail_key.as_ref().map_or_else(|| url.clone(), |key| signer.url(key));
+    Picture::new(photo, &url, &thumbnail_url)
 }
 
 pub(super) fn no_such_picture() -> HttpError {

@@ -14,7 +14,7 @@ use tracing::Instrument;
 use crate::error::HttpError;
 use crate::handlers::NameInPath;
 use crate::handlers::photos::described;
-use crate::photo::{InvalidName, NewPhoto, ObjectKey, Photo, PhotoName, PictureKind, percent_encoded};
+use crate::photo::{InvalidName, NewPhoto, ObjectKey, PhotoName, PictureKind, percent_encoded};
 use crate::photos_db::CommitError;
 use crate::router::{App, Form};
 use crate::thumbnail::{self, Picture, PictureError};
@@ -59,8 +59,6 @@ struct Target {
 
 struct Kept {
     name: PhotoName,
-    /// None where it was deleted again before we could look.
-    photo: Option<Photo>,
 }
 
 impl Kept {
@@ -68,11 +66,11 @@ impl Kept {
         format!("/imagecrud/{}", percent_encoded(self.name.as_str()))
     }
 
+    /// As it is now: another may have replaced or deleted it meanwhile.
     async fn json(&self, app: &App) -> Result<Response, HttpError> {
-        match &self.photo {
-            Some(photo) => Ok(views::photo_json(&described(app, photo).await?)),
-            None => Err(HttpError::unknown_picture(self.name.as_str())),
-        }
+        let photo = app.db.find(&self.name).await?.ok_or_else(|| HttpError::unknown_picture(self.name.as_str()))?;
+        let signer = app.store.presigner.signer().await?;
+        Ok(views::photo_json(&described(&signer, &photo)))
     }
 }
 
@@ -110,7 +108,7 @@ async fn receive_and_keep(
     let picture = on_a_core(app, move || thumbnail::inspect(&form.bytes)).await?;
     if let Some(photo) = app.db.find(&name).await? {
         if photo.sha256 == picture.sha256 {
-            return Ok(Kept { name, photo: Some(photo) });
+            return Ok(Kept { name });
         }
         if !may_replace {
             return Err(HttpError::name_taken(&name));
@@ -125,8 +123,7 @@ async fn receive_and_keep(
     app.metrics.made_thumbnail(started.elapsed());
     let keeping = keep(app.clone(), name.clone(), may_replace, picture, thumbnail).in_current_span();
     app.tasks.spawn(keeping).await.map_err(HttpError::internal)??;
-    let photo = app.db.find(&name).await.unwrap_or_default();
-    Ok(Kept { name, photo })
+    Ok(Kept { name })
 }
 
 /// Intent, objects, row: in this order, whatever ends in between is swept.
