@@ -27,6 +27,8 @@ const ACQUIRE_LIMIT: Duration = Duration::from_secs(2);
 const PATIENCE: Duration = Duration::from_millis(1500);
 /// The limit of what a request does with the database at a time: together with the rest, an answer within 3 s.
 pub const QUICK: Duration = Duration::from_millis(2500);
+/// A connection that was idle no longer than this is used without a look whether it is still there.
+const TRUSTED: Duration = Duration::from_millis(100);
 /// How long one look at the database's health may take.
 const CONNECT_LIMIT: Duration = Duration::from_secs(2);
 /// How often to look while it answers, and while it does not.
@@ -285,6 +287,16 @@ async fn open(url: &str, connections: u32) -> Result<MySqlPool, DatabaseError> {
         .max_connections(connections)
         .min_connections(1)
         .acquire_timeout(ACQUIRE_LIMIT)
+        // A round trip for each use is much of what a page costs; a connection that was in use just now is there.
+        .test_before_acquire(false)
+        .before_acquire(|connection, now| {
+            Box::pin(async move {
+                if now.idle_for > TRUSTED {
+                    connection.ping().await?;
+                }
+                Ok(true)
+            })
+        })
         .after_connect(|connection, _| {
             Box::pin(async move {
                 // Without gap locks two uploads of a new name wait for each other instead of deadlocking.
