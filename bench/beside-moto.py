@@ -138,6 +138,8 @@ def load(server):
         assert found == GROUPS, found
 
     figures["DescribeAutoScalingGroups, all 100"] = measure(describe_groups)
+    # What any answer takes, the client's own share of it included.
+    figures["DescribeAvailabilityZones, the least there is"] = measure(server.ec2.describe_availability_zones)
     return figures
 
 

@@ -43,6 +43,8 @@ def the_rest_of_ec2():
         "internet_gateways launch_templates network_interfaces regions subnets volumes_modifications vpcs volumes snapshots"
     ).split():
         getattr(ec2, f"describe_{describe}")()
+    vpc_id = ec2.describe_vpcs()["Vpcs"][0]["VpcId"]
+    ec2.describe_vpc_attribute(VpcId=vpc_id, Attribute="enableDnsSupport")
     zone = ec2.describe_availability_zones()["AvailabilityZones"][0]["ZoneName"]
     built = ec2.describe_images(Owners=["self"])["Images"][0]["ImageId"]
     group = ec2.create_security_group(GroupName="rest", Description="the rest")["GroupId"]

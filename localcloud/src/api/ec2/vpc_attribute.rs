@@ -40,11 +40,7 @@ impl Operation for DescribeVpcAttribute {
     type Output = Attribute;
 
     fn run(self, _: &mut Transaction<'_>, caller: &Caller<'_>) -> Result<Attribute, ApiError> {
-        if self.vpc_id != caller.site.vpc_id {
-            return Err(identifiers::not_found("InvalidVpcID", "vpc ID", &self.vpc_id));
-        }
-        dry_run::check(self.dry_run)?;
-        let mut answer = Attribute { vpc_id: self.vpc_id, ..Attribute::default() };
+        let mut answer = Attribute::default();
         match self.attribute.as_str() {
             // As a default VPC is: it has a resolver, and machines with public addresses have public names.
             "enableDnsSupport" => answer.enable_dns_support = Some(Value { value: true }),
@@ -57,6 +53,10 @@ impl Operation for DescribeVpcAttribute {
                 return Err(ApiError::invalid_parameter_value(words));
             }
         }
-        Ok(answer)
+        if self.vpc_id != caller.site.vpc_id {
+            return Err(identifiers::not_found("InvalidVpcID", "vpc ID", &self.vpc_id));
+        }
+        dry_run::check(self.dry_run)?;
+        Ok(Attribute { vpc_id: self.vpc_id, ..answer })
     }
 }
