@@ -35,6 +35,7 @@ TICK = os.sysconf("SC_CLK_TCK")
 BUCKET, MYSQL_PORT, CLOUD_PORT = "bench-pictures", "18306", "18798"
 PORTS = {
     "ours": 18401,
+    "ours without thumbnails": 18402,
     "original design": 18403,
     "tuned": 18404,
     "tuned, presigned": 18405,
@@ -435,7 +436,8 @@ def main():
             rates, cpu, database = zip(*samples)
             print(f"| {label} | {shown(cpu)} | {shown(database)} | {shown(rates, 0)} |", flush=True)
         bench.rows(1000)
-        names = ["ours", "original design", "tuned"]
+        bench.ours("ours without thumbnails", THUMBNAILS="false")
+        names = ["ours", "ours without thumbnails", "original design", "tuned"]
         found = {name: [] for name in names}
         for _ in range(runs):
             for name in names:

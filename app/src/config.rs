@@ -61,7 +61,7 @@ pub struct Config {
     pub database: DatabaseSource,
     pub database_connections: u32,
     pub object_store: ObjectStoreConfig,
-    /// Uploads that may be in hand at once; each may hold 25 MB.
+    /// Uploads that may be in hand at once; each may hold a file of 25 MB, and a megabyte of memory.
     pub upload_slots: usize,
     /// How long to go on accepting after SIGTERM, so that a load balancer can notice.
     pub drain: Duration,
@@ -78,6 +78,12 @@ pub struct Config {
     pub served_by: Option<HeaderValue>,
     /// Where that one stands, for people.
     pub served_in: Option<String>,
+    /// Whether small versions are made; without, pictures are kept undecoded and the index shows them whole.
+    pub thumbnails: bool,
+    /// What clients have to send to change anything.
+    pub write_token: Option<String>,
+    /// How many changes may come from one address.
+    pub writes_per_minute: Option<u32>,
     pub log_format: LogFormat,
 }
 
@@ -108,7 +114,7 @@ impl Config {
                 public_endpoint: variables.base_url("S3_PUBLIC_ENDPOINT")?,
                 force_path_style: variables.parsed("S3_FORCE_PATH_STYLE", "false", "say true or false")?,
             },
-            upload_slots: variables.number("UPLOAD_SLOTS", 16, 1, 10_000)? as usize,
+            upload_slots: variables.number("UPLOAD_SLOTS", 64, 1, 10_000)? as usize,
             drain: variables.seconds("DRAIN_SECONDS", 10, 0)?,
             shutdown_limit: variables.seconds("SHUTDOWN_SECONDS", 90, 1)?,
             sweep_interval: variables.seconds("SWEEP_INTERVAL_SECONDS", 30, 1)?,
@@ -117,6 +123,12 @@ impl Config {
             upload_intent: variables.seconds("UPLOAD_INTENT_SECONDS", 3600, 1)?,
             served_by: variables.header("SERVED_BY")?,
             served_in: variables.text("SERVED_IN").map(|zone| zone.trim().into()),
+            thumbnails: variables.parsed("THUMBNAILS", "true", "say true or false")?,
+            write_token: variables.text("WRITE_TOKEN").map(|token| token.trim().into()),
+            writes_per_minute: match variables.number("WRITES_PER_MINUTE", 0, 0, 1_000_000)? {
+                0 => None,
+                limit => Some(limit as u32),
+            },
             log_format: variables.parsed("LOG_FORMAT", "text", "say text or json")?,
         })
     }
@@ -270,6 +282,8 @@ mod tests {
             ("SERVED_BY", "two\nlines"),
             ("UNDO_SECONDS", "soon"),
             ("LOG_FORMAT", "xml"),
+            ("THUMBNAILS", "small"),
+            ("WRITES_PER_MINUTE", "-1"),
         ] {
             let error = with(&[(name, value)]).unwrap_err().to_string();
             assert!(error.starts_with(name), "{name}={value}: {error}");

@@ -14,6 +14,8 @@ pub mod config;
 pub mod database;
 /// What goes wrong on the way to an HTTP answer.
 pub mod error;
+/// Who may change pictures, and how often.
+pub mod guard;
 /// What each route does.
 pub mod handlers;
 /// Taking what must not be published (a camera's position) out of a picture, without loss.
@@ -38,5 +40,7 @@ pub mod sweeper;
 pub mod thumbnail;
 /// Reading a multipart upload within its limits.
 pub mod upload_body;
+/// What uploads may hold at once.
+pub mod upload_memory;
 /// The pages.
 pub mod views;

@@ -204,6 +204,24 @@ impl Photo {
     }
 }
 
+/// What of a row the index shows; a page has a hundred of them, so it reads no more.
+#[derive(Debug, Clone)]
+pub struct Listed {
+    pub id: u64,
+    pub name: String,
+    /// Of the thumbnail, or of the original where there is none.
+    pub shown_key: String,
+    pub width: u32,
+    pub height: u32,
+}
+
+impl Listed {
+    /// The size at which the index shows it.
+    pub fn size(&self) -> (u32, u32) {
+        fit_within(self.width, self.height, THUMBNAIL_SIDE)
+    }
+}
+
 /// What an upload is about to become.
 #[derive(Debug, Clone)]
 pub struct NewPhoto {

@@ -1,4 +1,4 @@
-//! Every route, and what is done around each: refusing other sites' forms, limits, security headers, an id and a line in the
+//! Every route, and what is done around each: asking who may, limits, security headers, an id and a line in the
 //! log, counting, and writing errors in the form that the client asked for.
 
 use std::sync::Arc;
@@ -18,11 +18,13 @@ use tracing::Instrument;
 use crate::assets;
 use crate::config::Config;
 use crate::error::{Explanation, HttpError};
+use crate::guard::Guard;
 use crate::handlers::{about, deletion, health, photos, upload};
 use crate::metrics::Metrics;
 use crate::object_store::ObjectStore;
 use crate::photos_db::PhotosDb;
 use crate::request_id;
+use crate::upload_memory::MemoryBudget;
 use crate::views::{self, Site};
 
 /// Requests in hand at once; beyond it 503 at once is kinder than a queue.
@@ -33,8 +35,10 @@ pub struct App {
     pub db: PhotosDb,
     pub store: ObjectStore,
     pub metrics: Arc<Metrics>,
-    /// Uploads in hand; each may hold a whole picture.
+    /// Uploads in hand.
     pub upload_slots: Semaphore,
+    /// What uploads that have come wholly may hold in memory.
+    pub memory: MemoryBudget,
     /// Decodings at once: one per core, each may hold 192 MB.
     pub decoding: Arc<Semaphore>,
     /// What must end before the process does, though no client waits for it.
@@ -42,6 +46,9 @@ pub struct App {
     /// Set from SIGTERM on.
     pub draining: AtomicBool,
     pub readiness: health::Readiness,
+    /// Whether small versions are made.
+    pub thumbnails: bool,
+    guard: Guard,
     requests: Semaphore,
     served_by: Option<HeaderValue>,
     site: Site,
@@ -56,10 +63,13 @@ impl App {
             store,
             metrics: Arc::default(),
             upload_slots: Semaphore::new(config.upload_slots),
+            memory: MemoryBudget::default(),
             decoding: Arc::new(Semaphore::new(cores)),
             tasks: TaskTracker::new(),
             draining: AtomicBool::new(false),
             readiness: health::Readiness::default(),
+            thumbnails: config.thumbnails,
+            guard: Guard::new(config),
             requests: Semaphore::new(MAX_REQUESTS),
             served_by: config.served_by.clone(),
             site: Site::new(config.served_by.as_ref(), config.served_in.as_deref()),
@@ -170,12 +180,9 @@ async fn around(State(app): State<Arc<App>>, request: Request, next: Next) -> Re
 
 async fn answer(app: &App, request: Request, next: Next) -> Response {
     let asked = Asked::by(&request);
-    let response = if comes_from_another_site(&request) {
-        HttpError::new(StatusCode::FORBIDDEN, "another site's page may not change pictures here")
-            .hint("use this site's own pages, or a client that is no browser")
-            .into_response()
-    } else {
-        next.run(request).await
+    let response = match app.guard.refusal(&request) {
+        Some(refusal) => refusal,
+        None => next.run(request).await,
     };
     let mut response = explained(app, response, &asked);
     let headers = response.headers_mut();
@@ -238,7 +245,7 @@ fn explained(app: &App, mut response: Response, asked: &Asked) -> Response {
     }
     let instead = response.headers().get(header::LOCATION).and_then(|value| value.to_str().ok());
     let mut written = views::failure(&app.site, status, &explanation, instead, asked.form);
-    for name in [header::RETRY_AFTER, header::ALLOW, header::LOCATION] {
+    for name in [header::RETRY_AFTER, header::ALLOW, header::LOCATION, header::WWW_AUTHENTICATE] {
         if let Some(value) = response.headers().get(&name) {
             written.headers_mut().insert(name, value.clone());
         }
@@ -287,29 +294,9 @@ impl Form {
     }
 }
 
-/// There are no cookies to steal, but a form of any site could make a visitor's browser upload or replace. Browsers say where
-/// a request comes from; a client that says nothing is no browser.
-fn comes_from_another_site(request: &Request) -> bool {
-    if matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS) {
-        return false;
-    }
-    let text = |name: &str| request.headers().get(name).map(|value| value.to_str().unwrap_or("?"));
-    if let Some(site) = text("sec-fetch-site") {
-        return !matches!(site, "same-origin" | "none");
-    }
-    match text("origin") {
-        None => false,
-        Some(origin) => {
-            let host = origin.split_once("://").map(|(_, host)| host);
-            host.is_none() || host != text("host")
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use axum::body::Body;
 
     fn accepting(accept: &str) -> Form {
         let mut headers = HeaderMap::new();
@@ -324,24 +311,5 @@ mod tests {
         assert_eq!(accepting("application/json;q=0.5, text/html"), Form::Html);
         assert_eq!(accepting("*/*"), Form::Text);
         assert_eq!(Form::of(&HeaderMap::new()), Form::Text);
-    }
-
-    #[test]
-    fn only_another_sites_page_is_refused() {
-        let refused = |method: &str, headers: &[(&str, &str)]| {
-            let mut request = Request::builder().method(method).uri("/imagecrud/cat").header("host", "h:8080");
-            for (name, value) in headers {
-                request = request.header(*name, *value);
-            }
-            comes_from_another_site(&request.body(Body::empty()).unwrap())
-        };
-        assert!(!refused("POST", &[]));
-        assert!(!refused("POST", &[("sec-fetch-site", "same-origin"), ("origin", "http://h:8080")]));
-        assert!(!refused("POST", &[("origin", "http://h:8080")]));
-        assert!(!refused("GET", &[("sec-fetch-site", "cross-site")]));
-        assert!(refused("POST", &[("sec-fetch-site", "cross-site")]));
-        assert!(refused("DELETE", &[("sec-fetch-site", "same-site")]));
-        assert!(refused("POST", &[("origin", "http://evil.example")]));
-        assert!(refused("POST", &[("origin", "null")]));
     }
 }

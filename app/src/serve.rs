@@ -22,6 +22,7 @@ use tower::ServiceExt;
 
 use crate::config::Config;
 use crate::database::{Database, Source};
+use crate::guard::Peer;
 use crate::object_store::ObjectStore;
 use crate::photos_db::PhotosDb;
 use crate::router::{App, routes};
@@ -110,12 +111,12 @@ async fn accept(listener: TcpListener, router: Router, stop: CancellationToken) 
             () = stop.cancelled() => return open,
         };
         match accepted {
-            Ok((stream, _)) => {
+            Ok((stream, address)) => {
                 // Above the cap a connection is closed at once rather than kept waiting unseen.
                 let Ok(permit) = connections.clone().try_acquire_owned() else { continue };
                 let (router, watcher) = (router.clone(), open.watcher());
                 tokio::spawn(async move {
-                    serve_connection(stream, router, watcher).await;
+                    serve_connection(stream, Peer(address.ip()), router, watcher).await;
                     drop(permit);
                 });
             }
@@ -128,12 +129,13 @@ async fn accept(listener: TcpListener, router: Router, stop: CancellationToken) 
     }
 }
 
-async fn serve_connection(stream: TcpStream, router: Router, watcher: Watcher) {
+async fn serve_connection(stream: TcpStream, peer: Peer, router: Router, watcher: Watcher) {
     let _ = stream.set_nodelay(true);
     let asked = Arc::new(AtomicBool::new(false));
     let service = {
         let asked = asked.clone();
-        hyper::service::service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
+        hyper::service::service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
+            request.extensions_mut().insert(peer);
             asked.store(true, Ordering::Relaxed);
             let router = router.clone();
             async move { router.oneshot(request.map(Body::new)).await.map_err(|never: Infallible| never) }

@@ -15,6 +15,7 @@ use tokio_util::task::TaskTracker;
 use crate::error::HttpError;
 use crate::photo::MAX_BYTES;
 use crate::thumbnail::PictureError;
+use crate::upload_memory::{Arrived, Incoming};
 
 /// What a form may hold beside the picture.
 const MAX_OTHER_BYTES: usize = 64 * 1024;
@@ -118,7 +119,7 @@ pub fn check_declared_length(request: &Request) -> Result<(), HttpError> {
 /// What an upload's form holds.
 pub struct UploadForm {
     /// The field `file`.
-    pub bytes: Vec<u8>,
+    pub file: Arrived,
     pub file_name: Option<String>,
     /// The field `name`, where it is not empty.
     pub name: Option<String>,
@@ -139,9 +140,9 @@ async fn read_form(form: &mut Multipart) -> Result<UploadForm, HttpError> {
     let mut others = 0;
     for _ in 0..MAX_FIELDS {
         let Some(mut field) = within(form.next_field()).await? else {
-            let bytes = file
+            let file: Incoming = file
                 .ok_or_else(|| HttpError::new(StatusCode::BAD_REQUEST, "the form has no field `file`").hint(HOW_TO))?;
-            return Ok(UploadForm { bytes, file_name, name });
+            return Ok(UploadForm { file: file.arrived().await.map_err(no_room)?, file_name, name });
         };
         let wanted = field.name() == Some("file");
         if wanted && file.is_some() {
@@ -151,13 +152,13 @@ async fn read_form(form: &mut Multipart) -> Result<UploadForm, HttpError> {
         if wanted {
             file_name = field.file_name().map(str::to_string);
         }
-        let mut bytes = Vec::new();
+        let (mut incoming, mut text) = (Incoming::default(), Vec::new());
         while let Some(chunk) = within(field.chunk()).await? {
             if wanted {
-                if bytes.len() + chunk.len() > MAX_BYTES {
+                if incoming.length() + chunk.len() > MAX_BYTES {
                     return Err(PictureError::TooLarge.into());
                 }
-                bytes.extend_from_slice(&chunk);
+                incoming.push(&chunk).await.map_err(no_room)?;
             } else {
                 others += chunk.len();
                 if others > MAX_OTHER_BYTES {
@@ -165,14 +166,14 @@ async fn read_form(form: &mut Multipart) -> Result<UploadForm, HttpError> {
                         .hint(HOW_TO));
                 }
                 if named {
-                    bytes.extend_from_slice(&chunk);
+                    text.extend_from_slice(&chunk);
                 }
             }
         }
         if wanted {
-            file = Some(bytes);
+            file = Some(incoming);
         } else if named {
-            name = Some(String::from_utf8_lossy(&bytes).trim().to_string()).filter(|name| !name.is_empty());
+            name = Some(String::from_utf8_lossy(&text).trim().to_string()).filter(|name| !name.is_empty());
         }
     }
     Err(HttpError::new(StatusCode::BAD_REQUEST, "the form has too many fields").hint(HOW_TO))
@@ -188,6 +189,10 @@ async fn within<T>(
             .cause(error.body_text())),
         Err(_) => Err(too_slow()),
     }
+}
+
+fn no_room(error: std::io::Error) -> HttpError {
+    HttpError::unavailable("the server has no room for this upload").cause(error)
 }
 
 fn too_slow() -> HttpError {

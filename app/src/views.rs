@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::assets;
 use crate::error::{Explanation, HttpError};
-use crate::photo::{ObjectKey, Photo, PhotoName, percent_encoded};
+use crate::photo::{Listed, ObjectKey, Photo, PhotoName, percent_encoded};
 use crate::photos_db::{Deletion, Order};
 use crate::router::Form;
 
@@ -114,9 +114,9 @@ pub struct Tile {
 }
 
 impl Tile {
-    pub fn new(photo: Photo, url: Arc<str>) -> Self {
-        let (width, height) = photo.thumbnail_size();
-        Self { name: photo.name, url, width, height }
+    pub fn new(row: Listed, url: Arc<str>) -> Self {
+        let (width, height) = row.size();
+        Self { name: row.name, url, width, height }
     }
 }
 

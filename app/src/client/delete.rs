@@ -3,7 +3,7 @@
 use futures::StreamExt;
 use reqwest::{Client, RequestBuilder, StatusCode, Url, header};
 
-use super::http::{RequestError, Sent, client_for, parse_gallery_url, parse_picture_url, patiently, send};
+use super::http::{RequestError, Sent, changing, client_for, parse_gallery_url, parse_picture_url, patiently, send};
 use super::index;
 use super::pace::timed;
 use super::tally::Tally;
@@ -50,5 +50,5 @@ async fn delete(client: &Client, url: Url) -> Result<Sent, RequestError> {
 }
 
 fn request(client: &Client, url: &Url) -> RequestBuilder {
-    client.delete(url.clone()).header(header::ACCEPT, "application/json")
+    changing(client.delete(url.clone())).header(header::ACCEPT, "application/json")
 }

@@ -95,6 +95,15 @@ pub fn client_for(url: &Url) -> anyhow::Result<Client> {
     Ok(builder.build()?)
 }
 
+/// A request that changes something, with the token that the server may ask for. Never sent where bytes are fetched from: that
+/// is another server.
+pub fn changing(request: RequestBuilder) -> RequestBuilder {
+    match std::env::var("IMAGECRUD_TOKEN") {
+        Ok(token) if !token.trim().is_empty() => request.bearer_auth(token.trim()),
+        _ => request,
+    }
+}
+
 fn is_this_machine(host: &str) -> bool {
     let host = host.trim_end_matches('.');
     host == "localhost" || host.ends_with(".localhost") || host.starts_with("127.") || host == "[::1]"

@@ -7,7 +7,7 @@ use rand::seq::IndexedRandom;
 use reqwest::multipart::{Form, Part};
 use reqwest::{Client, RequestBuilder, Url, header};
 
-use super::http::{RequestError, Sent, client_for, parse_gallery_url, parse_picture_url, patiently, send};
+use super::http::{RequestError, Sent, changing, client_for, parse_gallery_url, parse_picture_url, patiently, send};
 use super::index::picture;
 use super::pace;
 use super::tally::Tally;
@@ -66,7 +66,8 @@ async fn request(client: &Client, url: &Url, file: &Path) -> Result<(RequestBuil
     let stream = reqwest::Body::wrap_stream(tokio_util::io::ReaderStream::with_capacity(opened, 64 * 1024));
     let part = Part::stream_with_length(stream, metadata.len()).file_name(file_name);
     let form = Form::new().part("file", part);
-    Ok((client.post(url.clone()).header(header::ACCEPT, "application/json").multipart(form), metadata.len()))
+    let request = changing(client.post(url.clone())).header(header::ACCEPT, "application/json").multipart(form);
+    Ok((request, metadata.len()))
 }
 
 /// The picture files of a folder, decided by their first bytes.

@@ -42,9 +42,6 @@ pub async fn index(
     let behind: Option<Cursor> = parameter(&parameters, "before")?;
     // One more than shown tells whether there is another page.
     let listing = Listing { order, prefix: prefix.clone(), behind: behind.clone(), limit: limit + 1 };
-    let mut photos = app.db.list(&listing).await?;
-    let more = photos.len() > limit as usize;
-    photos.truncate(limit as usize);
     let address = |cursor: Option<&Cursor>| {
         let mut address = Vec::new();
         if limit != DEFAULT_LIMIT {
@@ -61,25 +58,34 @@ pub async fn index(
         }
         if address.is_empty() { "/imagecrud/".into() } else { format!("/imagecrud/?{}", address.join("&")) }
     };
-    let next = match photos.last() {
-        Some(last) if more => Some(address(Some(&Cursor::behind(last, order)))),
-        _ => None,
+    // Of a page that is too long, where the next begins: behind the last that is shown.
+    let next = |more: bool, last: Option<(u64, &str)>| {
+        let (id, name) = last.filter(|_| more)?;
+        Some(address(Some(&Cursor::behind(id, name, order))))
     };
-    let first = behind.is_none();
+    let (first, shown) = (behind.is_none(), limit as usize);
     let signer = app.store.presigner.signer().await?;
     if Form::of(&headers) == Form::Json {
+        let mut photos = app.db.list(&listing).await?;
+        let more = photos.len() > shown;
+        photos.truncate(shown);
+        let next = next(more, photos.last().map(|photo| (photo.id, photo.name.as_str())));
         let pictures: Vec<Picture> = photos.iter().map(|photo| described(&signer, photo)).collect();
         return Ok(views::index_json(&pictures, next.as_deref()));
     }
+    let mut rows = app.db.list_shown(&listing).await?;
+    let more = rows.len() > shown;
+    rows.truncate(shown);
+    let next = next(more, rows.last().map(|row| (row.id, row.name.as_str())));
     let notice = match text(&parameters, "deleted").map(PhotoName::parse) {
         Some(Ok(name)) => Some(Notice::new(&name, app.db.last_deletion(&name).await?)),
         _ => None,
     };
     let limit = (limit != DEFAULT_LIMIT).then_some(limit);
     let first_page = (!first).then(|| address(None));
-    let tiles = photos.into_iter().map(|photo| {
-        let url = signer.url(photo.thumbnail_key.as_ref().unwrap_or(&photo.original_key));
-        Tile::new(photo, url)
+    let tiles = rows.into_iter().map(|row| {
+        let url = signer.url(&row.shown_key);
+        Tile::new(row, url)
     });
     let page = IndexPage { site: app.site(), tiles: tiles.collect(), next, first_page, order, prefix, limit, notice };
     views::with_images_from(signer.origin(), &page)

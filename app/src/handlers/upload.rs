@@ -105,7 +105,15 @@ async fn receive_and_keep(
         (None, Some(name)) => PhotoName::parse(name)?,
         (None, None) => PhotoName::from_file_name(form.file_name.as_deref().unwrap_or_default())?,
     };
-    let picture = on_a_core(app, move || thumbnail::inspect(&form.bytes)).await?;
+    // What came and what is kept of it.
+    let mut memory = app.memory.share(2 * form.file.length()).await?;
+    let file = form.file;
+    let picture = on_a_core(app, move || {
+        let bytes = file.into_memory().map_err(HttpError::internal)?;
+        Ok(thumbnail::inspect(&bytes)?)
+    })
+    .await?;
+    memory.shrink_to(picture.bytes.len());
     if let Some(photo) = app.db.find(&name).await? {
         if photo.sha256 == picture.sha256 {
             return Ok(Kept { name });
@@ -114,14 +122,24 @@ async fn receive_and_keep(
             return Err(HttpError::name_taken(&name));
         }
     }
-    let started = Instant::now();
-    let (picture, thumbnail) = on_a_core(app, move || {
-        let thumbnail = thumbnail::render(&picture)?;
-        Ok((picture, thumbnail))
-    })
-    .await?;
-    app.metrics.made_thumbnail(started.elapsed());
+    let (picture, thumbnail) = if app.thumbnails {
+        let started = Instant::now();
+        let rendered = on_a_core(app, move || {
+            let thumbnail = thumbnail::render(&picture)?;
+            Ok((picture, thumbnail))
+        });
+        let rendered = rendered.await?;
+        app.metrics.made_thumbnail(started.elapsed());
+        rendered
+    } else {
+        (picture, None)
+    };
     let keeping = keep(app.clone(), name.clone(), may_replace, picture, thumbnail).in_current_span();
+    let keeping = async move {
+        let kept = keeping.await;
+        drop(memory);
+        kept
+    };
     app.tasks.spawn(keeping).await.map_err(HttpError::internal)??;
     Ok(Kept { name })
 }
@@ -141,17 +159,13 @@ async fn keep(
     let disposition = disposition(&name, kind);
     let original = app.store.put(&original_key, Bytes::from(picture.bytes), kind.content_type(), &disposition);
     let small = async {
-        let Some(thumbnail) = thumbnail else { return false };
-        match app.store.put(&thumbnail_key, Bytes::from(thumbnail), "image/jpeg", "inline").await {
-            Ok(()) => true,
-            Err(error) => {
-                tracing::warn!(%name, "no thumbnail could be kept: {error}");
-                false
-            }
-        }
+        let Some(thumbnail) = thumbnail else { return Ok(false) };
+        app.store.put(&thumbnail_key, Bytes::from(thumbnail), "image/jpeg", "inline").await.map(|()| true)
     };
-    let (original, has_thumbnail) = tokio::join!(original, small);
+    // Where it is not known whether one was written, both stay an intent, and are swept.
+    let (original, small) = tokio::join!(original, small);
     original?;
+    let has_thumbnail = small?;
     let new = NewPhoto {
         name,
         may_replace,
@@ -188,7 +202,7 @@ fn disposition(name: &PhotoName, kind: PictureKind) -> String {
 /// Runs heavy work on a blocking thread, as many at once as there are cores. A decoder that panics has met a damaged file.
 async fn on_a_core<T: Send + 'static>(
     app: &App,
-    work: impl FnOnce() -> Result<T, PictureError> + Send + 'static,
+    work: impl FnOnce() -> Result<T, HttpError> + Send + 'static,
 ) -> Result<T, HttpError> {
     let permit = app.decoding.clone().acquire_owned().await;
     let permit = permit.map_err(|_| HttpError::unavailable("the server is ending"))?;
@@ -198,7 +212,7 @@ async fn on_a_core<T: Send + 'static>(
         work()
     });
     match done.await {
-        Ok(outcome) => Ok(outcome?),
+        Ok(outcome) => outcome,
         Err(error) => Err(HttpError::from(PictureError::Damaged("picture")).cause(error)),
     }
 }

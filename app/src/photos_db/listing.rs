@@ -4,11 +4,12 @@
 use std::fmt;
 use std::str::FromStr;
 
-use sqlx::{AssertSqlSafe, MySql, MySqlPool};
+use sqlx::mysql::MySqlRow;
+use sqlx::{AssertSqlSafe, MySql, MySqlPool, Row as _};
 
 use super::{COLUMNS, PhotosDb, photo};
 use crate::database::{DatabaseError, QUICK};
-use crate::photo::Photo;
+use crate::photo::{Listed, Photo};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Order {
@@ -45,9 +46,8 @@ pub struct Cursor {
 }
 
 impl Cursor {
-    pub fn behind(photo: &Photo, order: Order) -> Self {
-        let name = if order == Order::Name { photo.name.clone() } else { String::new() };
-        Self { id: photo.id, name }
+    pub fn behind(id: u64, name: &str, order: Order) -> Self {
+        Self { id, name: if order == Order::Name { name.into() } else { String::new() } }
     }
 }
 
@@ -80,7 +80,22 @@ pub struct Listing {
 }
 
 impl PhotosDb {
+    /// A page, with all that there is to know.
     pub async fn list(&self, listing: &Listing) -> Result<Vec<Photo>, DatabaseError> {
+        self.page(listing, COLUMNS, photo).await
+    }
+
+    /// The same page, with what the index shows.
+    pub async fn list_shown(&self, listing: &Listing) -> Result<Vec<Listed>, DatabaseError> {
+        self.page(listing, "id, name, COALESCE(tkey, okey), w, h", listed).await
+    }
+
+    async fn page<T>(
+        &self,
+        listing: &Listing,
+        columns: &'static str,
+        read: fn(&MySqlRow) -> Result<T, sqlx::Error>,
+    ) -> Result<Vec<T>, DatabaseError> {
         let behind = listing.behind.clone();
         let mut conditions = Vec::new();
         if !listing.prefix.is_empty() {
@@ -101,7 +116,7 @@ impl PhotosDb {
         }
         let conditions = if conditions.is_empty() { "TRUE".into() } else { conditions.join(" AND ") };
         // Made of the constants above; all that comes from outside is bound.
-        let sql = format!("SELECT {COLUMNS} FROM image WHERE {conditions} ORDER BY {by} LIMIT ?");
+        let sql = format!("SELECT {columns} FROM image WHERE {conditions} ORDER BY {by} LIMIT ?");
         let work = |pool: MySqlPool| async move {
             let mut query = sqlx::query::<MySql>(AssertSqlSafe(sql));
             if !listing.prefix.is_empty() {
@@ -114,7 +129,7 @@ impl PhotosDb {
                 };
             }
             let rows = query.bind(listing.limit).fetch_all(&pool).await?;
-            rows.iter().map(photo).collect()
+            rows.iter().map(read).collect()
         };
         self.database.run(QUICK, work).await
     }
@@ -134,6 +149,16 @@ impl PhotosDb {
         };
         self.database.run(QUICK, work).await
     }
+}
+
+fn listed(row: &MySqlRow) -> Result<Listed, sqlx::Error> {
+    Ok(Listed {
+        id: row.try_get(0)?,
+        name: row.try_get(1)?,
+        shown_key: row.try_get(2)?,
+        width: row.try_get(3)?,
+        height: row.try_get(4)?,
+    })
 }
 
 /// Text in which LIKE finds no sign of its own.

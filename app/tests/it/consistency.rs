@@ -24,6 +24,36 @@ async fn racing_uploads_of_one_name_leave_one_row_and_no_orphan() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_thousand_times_two_uploads_of_one_name_leave_one_of_the_two() {
+    const LANES: usize = 10;
+    const ROUNDS: usize = 100;
+    let stack = Stack::start_with(&[("THUMBNAILS", "false")]).await;
+    let pictures: Vec<Vec<u8>> = (0..=ROUNDS as u8 + 1).map(crate::stack::small_png).collect();
+    let lanes = (0..LANES).map(|lane| {
+        let (stack, pictures) = (&stack, &pictures);
+        async move {
+            let name = format!("lane{lane}");
+            for round in 0..ROUNDS {
+                let [one, other] = [&pictures[round], &pictures[round + 1]];
+                let (first, second) =
+                    tokio::join!(stack.server.post(&name, one.clone()), stack.server.post(&name, other.clone()));
+                assert_eq!((first.status().as_u16(), second.status().as_u16()), (200, 200), "round {round}");
+                let described = stack.server.json(&format!("/imagecrud/{name}")).await;
+                let kept = stack.server.fetch(described["url"].as_str().unwrap()).await;
+                assert_eq!(kept.status(), 200, "round {round}");
+                let kept = kept.bytes().await.unwrap();
+                assert!(kept == **one || kept == **other, "round {round}: neither of the two");
+            }
+        }
+    });
+    join_all(lanes).await;
+    let rows = stack.count("image").await;
+    assert_eq!(rows, LANES as i64);
+    stack.nothing_is_orphaned().await;
+    println!("{} pairs of uploads: {rows} names, {rows} rows, 0 orphans", LANES * ROUNDS);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn uploads_and_deletes_of_one_name_never_leave_a_row_without_object() {
     let stack = Arc::new(Stack::start().await);
     let moves = (0..60u8).map(|turn| {
@@ -115,4 +145,29 @@ async fn an_upload_whose_intent_was_swept_makes_no_row() {
     assert_eq!(response.status(), 503);
     assert_eq!(stack.count("image").await, 0);
     assert_eq!(stack.server.post("late", jpeg(1)).await.status(), 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_killed_between_object_and_row_leaves_the_picture_that_was() {
+    let intent = [("UPLOAD_INTENT_SECONDS", "3")];
+    let mut stack = Stack::start_with(&intent).await;
+    assert_eq!(stack.server.post("cat", jpeg(1)).await.status(), 200);
+    let before = stack.server.json("/imagecrud/cat").await;
+    // Whoever holds the row keeps the upload from its commit.
+    let mut connection = stack.database.connect().await;
+    sqlx::query("BEGIN").execute(&mut connection).await.unwrap();
+    sqlx::query("SELECT id FROM image WHERE name = 'cat' FOR UPDATE").execute(&mut connection).await.unwrap();
+    let kill = async {
+        eventually("both objects are written", async || stack.s3.pictures().len() == 4).await;
+        stack.server.signal("KILL");
+    };
+    let (outcome, ()) = tokio::join!(stack.server.try_post("cat", jpeg(2)), kill);
+    assert!(outcome.is_err(), "nobody was told that it was kept");
+    sqlx::query("ROLLBACK").execute(&mut connection).await.unwrap();
+    stack.server = stack.another_server(&intent);
+    serving(&stack.server).await;
+    stack.nothing_is_orphaned().await;
+    let after = stack.server.json("/imagecrud/cat").await;
+    assert_eq!((&after["sha256"], &after["updated"]), (&before["sha256"], &before["updated"]));
+    assert_eq!(stack.s3.pictures().len(), 2);
 }

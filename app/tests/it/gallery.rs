@@ -58,6 +58,49 @@ async fn pages_follow_a_walk_while_pictures_come_and_go() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_walk_shows_each_picture_that_stays_once_while_others_come_and_go() {
+    let stack = Stack::start_with(&[("THUMBNAILS", "false"), ("UNDO_SECONDS", "0")]).await;
+    let picture = |seed: usize| crate::stack::small_png(seed as u8);
+    for at in 0..40 {
+        assert_eq!(stack.server.post(&format!("stays{at:02}"), picture(at)).await.status(), 200);
+    }
+    let walked = std::sync::atomic::AtomicBool::new(false);
+    let churn = async {
+        let mut turn = 0;
+        while !walked.load(std::sync::atomic::Ordering::SeqCst) {
+            // Before, between and behind those that stay, by name; newer than all of them, by date.
+            let name = format!("{}{turn}", ["a", "stays1x", "z"][turn % 3]);
+            assert_eq!(stack.server.post(&name, picture(turn)).await.status(), 200);
+            if turn >= 5 {
+                let gone = format!("{}{}", ["a", "stays1x", "z"][(turn - 5) % 3], turn - 5);
+                assert_eq!(stack.server.delete(&gone).await.status(), 200, "{gone}");
+            }
+            turn += 1;
+        }
+        turn
+    };
+    let walk = async {
+        let mut walks = 0;
+        for sort in ["newest", "oldest", "name"] {
+            for limit in [1, 7, 40] {
+                let seen = names(&stack, &format!("sort={sort}&limit={limit}&q=")).await;
+                let mut stayed: Vec<&String> =
+                    seen.iter().filter(|name| name.len() == 7 && name.starts_with("stays")).collect();
+                stayed.retain(|name| name[5..].parse::<usize>().is_ok_and(|at| at < 40));
+                let expected: std::collections::BTreeSet<String> = (0..40).map(|at| format!("stays{at:02}")).collect();
+                assert_eq!(stayed.len(), 40, "{sort} by {limit}: {seen:?}");
+                assert_eq!(stayed.into_iter().cloned().collect::<std::collections::BTreeSet<_>>(), expected);
+                walks += 1;
+            }
+        }
+        walked.store(true, std::sync::atomic::Ordering::SeqCst);
+        walks
+    };
+    let (changes, walks) = tokio::join!(churn, walk);
+    println!("{walks} walks beside {changes} uploads and deletions: none of 40 pictures missed or shown twice");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_form_without_a_name_takes_the_files_and_never_replaces() {
     let stack = Stack::start().await;
     let html = [("content-type", "multipart/form-data; boundary=cut-here"), ("accept", "text/html")];

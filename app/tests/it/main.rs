@@ -4,12 +4,15 @@
 mod browser;
 mod client_tools;
 mod consistency;
+mod database_faults;
 mod faults;
 mod gallery;
 mod gallery_in_a_browser;
+mod hostile_pictures;
 mod mariadb;
 mod migrations;
 mod names;
+mod object_store_faults;
 mod observability;
 mod openapi;
 mod refusals;

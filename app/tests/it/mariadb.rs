@@ -87,6 +87,21 @@ impl MariaDb {
         }
     }
 
+    /// As a machine that is restarted: open transactions are rolled back, connections closed.
+    pub(crate) async fn shut_down(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            signal(&child.id().to_string(), "TERM");
+            eventually("MariaDB has ended", async || child.try_wait().unwrap().is_some()).await;
+        }
+    }
+
+    /// As a machine that is switched off, and whose volume another one takes over.
+    pub(crate) async fn move_elsewhere(&mut self) {
+        self.kill();
+        self.port = free_port();
+        self.run().await;
+    }
+
     /// As a machine that hangs: connections stay, nothing answers.
     pub(crate) async fn freeze(&self) {
         let process = self.child.as_ref().unwrap().id().to_string();

@@ -26,9 +26,22 @@ async fn names_differ_in_case_and_accent_and_agree_in_spelling() {
 async fn what_is_no_name_is_400_to_post_and_404_to_get() {
     let stack = Stack::start().await;
     let long = "a".repeat(129);
-    for bad in
-        ["%2e%2e", "%2E", "..%2fx", "%00", "%F0%9F%98%80", "a%20b", "%3Cscript%3E", "%FF", "a%E2%80%AEb", long.as_str()]
-    {
+    for bad in [
+        "%2e%2e",
+        "%2E",
+        "..%2fx",
+        "%2e%2e%2f",
+        "%5C",
+        "a%5Cb",
+        "%00",
+        "a%00b",
+        "%F0%9F%98%80",
+        "a%20b",
+        "%3Cscript%3E",
+        "%FF",
+        "a%E2%80%AEb",
+        long.as_str(),
+    ] {
         // The client library would tidy `..` away, so the request goes over the wire by hand.
         assert_eq!(by_hand(&stack, "POST", bad).await, 400, "{bad}");
         assert_eq!(by_hand(&stack, "GET", bad).await, 404, "{bad}");

@@ -100,6 +100,44 @@ async fn another_sites_form_is_403() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_server_with_a_token_lets_all_read_and_only_its_holders_change() {
+    let stack = Stack::start_with(&[("WRITE_TOKEN", "open-sesame")]).await;
+    let refused = stack.server.post("cat", jpeg(1)).await;
+    assert_eq!((refused.status().as_u16(), &refused.headers()["www-authenticate"]), (401, &"Bearer".parse().unwrap()));
+    assert!(refused.text().await.unwrap().contains("hint: send `Authorization: Bearer TOKEN`"));
+    let (body, content_type) = form(&jpeg(1));
+    let headers = [("content-type", content_type), ("authorization", "Bearer open-sesame")];
+    assert_eq!(stack.server.post_raw("/imagecrud/cat", &headers, body).await.status(), 200);
+    assert_eq!(stack.server.delete("cat").await.status(), 401);
+    assert_eq!(stack.server.get("/imagecrud/cat").await.status(), 200);
+    assert_eq!(stack.server.get("/imagecrud/").await.status(), 200);
+    assert!(!stack.server.log().contains("open-sesame"), "the token stays out of the log");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_that_changes_too_much_is_429_and_others_are_served() {
+    let stack = Stack::start_with(&[("WRITES_PER_MINUTE", "3")]).await;
+    let from = async |addresses: &str| {
+        let (body, content_type) = form(&jpeg(1));
+        let headers = [("content-type", content_type), ("x-forwarded-for", addresses)];
+        stack.server.post_raw("/imagecrud/cat", &headers, body).await
+    };
+    for _ in 0..3 {
+        assert_eq!(from("198.51.100.7").await.status(), 200);
+    }
+    let refused = from("203.0.113.9, 198.51.100.7").await;
+    assert_eq!(refused.status(), 429);
+    assert!(refused.headers()["retry-after"].to_str().unwrap().parse::<u64>().unwrap() <= 20);
+    assert_eq!(from("198.51.100.8").await.status(), 200);
+    // Without a load balancer, the other end of the connection counts.
+    for _ in 0..3 {
+        assert_eq!(stack.server.post("dog", jpeg(2)).await.status(), 200);
+    }
+    assert_eq!(stack.server.post("dog", jpeg(2)).await.status(), 429);
+    assert_eq!(stack.server.get("/imagecrud/dog").await.status(), 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn errors_come_in_the_form_that_was_asked_for() {
     let stack = Stack::start().await;
     let json = stack.server.get_as("/imagecrud/nobody", "application/json").await;

@@ -8,9 +8,11 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use crate::stack::{Stack, eventually, form, jpeg};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn sigterm_in_a_slow_upload_lets_it_complete() {
+async fn sigterm_in_a_slow_upload_of_20_mb_lets_it_complete() {
     let mut stack = Stack::start_with(&[("DRAIN_SECONDS", "1")]).await;
-    let (body, content_type) = form(&jpeg(1));
+    let mut large = jpeg(1);
+    large.resize(20_000_000, 0x55);
+    let (body, content_type) = form(&large);
     let mut stream = tokio::net::TcpStream::connect(&stack.server.address).await.unwrap();
     let head = format!(
         "POST /imagecrud/slow HTTP/1.1\r\nHost: h\r\nContent-Type: {content_type}\r\nContent-Length: {}\r\n\r\n",

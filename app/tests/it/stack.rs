@@ -87,6 +87,14 @@ pub(crate) fn jpeg(seed: u8) -> Vec<u8> {
     picture(ImageFormat::Jpeg, seed)
 }
 
+/// A picture of one pixel, in which stripping finds nothing.
+pub(crate) fn small_png(seed: u8) -> Vec<u8> {
+    let mut bytes = Cursor::new(Vec::new());
+    let pixel = RgbImage::from_pixel(1, 1, image::Rgb([seed, 0, 0]));
+    DynamicImage::ImageRgb8(pixel).write_to(&mut bytes, ImageFormat::Png).unwrap();
+    bytes.into_inner()
+}
+
 /// A form as it goes over the wire, and its boundary.
 pub(crate) fn form(bytes: &[u8]) -> (Vec<u8>, &'static str) {
     let mut body = b"--cut-here\r\nContent-Disposition: form-data; name=\"file\"; filename=\"x.jpg\"\r\nContent-Type: image/jpeg\r\n\r\n".to_vec();
