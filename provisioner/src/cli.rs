@@ -390,6 +390,9 @@ pub struct TeardownOptions {
     /// Also the data volume, its backups and the bucket, with every row and picture
     #[arg(long)]
     pub delete_data: bool,
+    /// Print where the time went
+    #[arg(long)]
+    pub timings: bool,
     /// Only show what would go; exit 3 if something would, 0 if not
     #[arg(long, conflicts_with = "yes")]
     pub plan: bool,

@@ -14,6 +14,8 @@ pub mod answers;
 pub mod calls;
 /// What a cloud can do, found by asking it.
 pub mod capabilities;
+/// Calls without the client token that the SDK gives them.
+pub mod client_token;
 /// SDK clients for an AWS region or for a cloud described by an eucarc.
 pub mod clients;
 /// Reads the configuration of euca2ools.

@@ -56,6 +56,8 @@ pub mod ssh;
 pub mod status;
 /// `teardown`
 pub mod teardown;
+/// Where the time of a walk went.
+mod timings;
 /// `up`
 pub mod up;
 /// `versions`

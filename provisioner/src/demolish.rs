@@ -8,8 +8,9 @@ use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 
+use crate::cloud::calls::on_behalf_of;
 use crate::cloud::retry::Class;
-use crate::converge::{Pause, Walk};
+use crate::converge::{Pause, Timing, Walk};
 use crate::error::{Failure, Left};
 use crate::interrupt::Interrupt;
 use crate::pace;
@@ -26,13 +27,14 @@ pub fn goes(resource: &dyn Resource, delete_data: bool) -> bool {
     delete_data || resource.retention() == Retention::Delete
 }
 
-/// Removes everything that was seen and is to go.
+/// Removes everything that was seen and is to go. Says when each of it was gone.
 pub async fn demolish(
     walk: Walk<'_>,
     resources: &[Box<dyn Resource>],
     sightings: &Sightings,
     delete_data: bool,
-) -> Result<(), Failure> {
+) -> Result<Vec<Timing>, Failure> {
+    let start = Instant::now();
     let doomed: Vec<&dyn Resource> = resources
         .iter()
         .map(AsRef::as_ref)
@@ -42,8 +44,9 @@ pub async fn demolish(
     let halt = Interrupt::default();
     let mut there: BTreeSet<ResourceKey> = doomed.iter().map(|resource| resource.key()).collect();
     let mut waiting = doomed.clone();
-    let mut under_way: FuturesUnordered<BoxFuture<'_, Result<ResourceKey, Failure>>> = FuturesUnordered::new();
+    let mut under_way: FuturesUnordered<BoxFuture<'_, Result<Timing, Failure>>> = FuturesUnordered::new();
     let mut failure: Option<Failure> = None;
+    let mut timings = Vec::new();
     loop {
         if failure.is_none() {
             let (free, held): (Vec<_>, Vec<_>) = waiting.into_iter().partition(|resource| {
@@ -54,14 +57,17 @@ pub async fn demolish(
             waiting = held;
             for resource in free {
                 let seen = sightings.get(&resource.key()).cloned().flatten();
-                let halt = halt.clone();
-                under_way.push(Box::pin(async move { delete(walk, &halt, resource, seen).await }));
+                let key = resource.key();
+                let needing = doomed.iter().map(|other| other.key()).filter(|other| reaches(resources, other, &key));
+                let turn = Turn { walk, halt: halt.clone(), resource, needs: needing.collect(), start };
+                under_way.push(Box::pin(on_behalf_of(key, turn.take(seen))));
             }
         }
         let Some(result) = under_way.next().await else { break };
         match result {
-            Ok(key) => {
-                there.remove(&key);
+            Ok(timing) => {
+                there.remove(&timing.key);
+                timings.push(timing);
             }
             Err(error) => {
                 halt.stop();
@@ -69,7 +75,7 @@ pub async fn demolish(
             }
         }
     }
-    failure.map_or(Ok(()), Err)
+    failure.map_or(Ok(timings), Err)
 }
 
 /// Whether one resource needs another, directly or through others.
@@ -78,26 +84,51 @@ fn reaches(resources: &[Box<dyn Resource>], from: &ResourceKey, to: &ResourceKey
     resource.needs().iter().any(|need| need == to || reaches(resources, need, to))
 }
 
+/// One resource's turn.
+struct Turn<'a> {
+    walk: Walk<'a>,
+    /// Set when another deletion failed.
+    halt: Interrupt,
+    resource: &'a dyn Resource,
+    /// What had to be gone first.
+    needs: Vec<ResourceKey>,
+    start: Instant,
+}
+
+impl Turn<'_> {
+    async fn take(self, seen: Option<Observed>) -> Result<Timing, Failure> {
+        let begun = self.start.elapsed();
+        let called = match seen {
+            Some(observed) => delete(self.walk, &self.halt, self.resource, observed).await?,
+            None => Instant::now(),
+        };
+        let called = called.saturating_duration_since(self.start);
+        let Self { resource, needs, start, .. } = self;
+        Ok(Timing { key: resource.key(), needs, begun, called, ready: start.elapsed() })
+    }
+}
+
+/// Returns when the cloud had first agreed.
 async fn delete(
     walk: Walk<'_>,
     halt: &Interrupt,
     resource: &dyn Resource,
-    seen: Option<Observed>,
-) -> Result<ResourceKey, Failure> {
+    mut observed: Observed,
+) -> Result<Instant, Failure> {
     let key = resource.key();
     let doing = format!("deleting {key}");
-    let Some(mut observed) = seen else { return Ok(key) };
     let step = walk.report.step(key.as_str(), "deleting");
     let began = Instant::now();
     let mut pause = Pause::default();
     let mut asked: Option<Instant> = None;
+    let mut agreed: Option<Instant> = None;
     let mut last = String::new();
     let mut refused: Option<String> = None;
     loop {
         if walk.interrupt.stopped() || halt.stopped() {
             step.left();
             walk.interrupt.check()?;
-            return halt.check().map(|()| key);
+            return halt.check().map(|()| began);
         }
         if asked.is_none_or(|at| at.elapsed() > pace::pause(ASK_AGAIN)) {
             match resource.delete(walk.cloud, &observed).await {
@@ -118,6 +149,7 @@ async fn delete(
                     }
                 },
             }
+            agreed = agreed.or(asked);
         }
         match resource.find(walk.cloud).await {
             Ok(None) => break,
@@ -151,5 +183,5 @@ async fn delete(
         }
     }
     step.done("deleted");
-    Ok(key)
+    Ok(agreed.unwrap_or(began))
 }

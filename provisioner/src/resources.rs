@@ -34,6 +34,8 @@ pub mod launch_spec;
 pub mod launch_template;
 /// Classic load balancer.
 pub mod load_balancer;
+/// CreateVolume, with a client token or without.
+mod new_volume;
 /// A MySQL of the user's own.
 pub mod own_database;
 /// Inline policies.

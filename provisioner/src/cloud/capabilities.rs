@@ -6,6 +6,7 @@ use aws_sdk_ec2::types::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::cloud::client_token::WithoutClientToken;
 use crate::cloud::clients::Clients;
 use crate::cloud::retry::{Class, CloudError};
 use crate::cloud::{RESOURCE_TAG, STACK_TAG};
@@ -26,6 +27,8 @@ pub struct Capabilities {
     pub metadata_tokens: bool,
     /// Volumes of the type gp3 that are encrypted.
     pub encrypted_volumes: bool,
+    /// Client tokens of volumes, by which one that is asked for twice is made once.
+    pub volume_tokens: bool,
     /// Attributes of load balancers, of which connection draining is one.
     pub connection_draining: bool,
     /// A default VPC.
@@ -50,6 +53,11 @@ impl Capabilities {
                 self.encrypted_volumes,
                 "the data volume is of the cloud's own type, as it keeps it",
             ),
+            (
+                "client tokens of volumes",
+                self.volume_tokens,
+                "CreateVolume is sent once, and what came of it is looked for where its answer is lost",
+            ),
             ("connection draining", self.connection_draining, "an instance going away may cut a request"),
             ("default VPC", self.default_vpc, "name one: network.vpc and network.subnets"),
         ]
@@ -69,7 +77,8 @@ pub async fn probe(clients: &Clients, stack: &str) -> Result<Capabilities, Failu
         default_vpc(clients),
     );
     let failed = |error: CloudError| Failure::cloud(doing, &error);
-    let (tags_at_launch, encrypted_volumes) = volumes.map_err(failed)?;
+    let Volumes { tags: tags_at_launch, encrypted: encrypted_volumes, tokens: volume_tokens } =
+        volumes.map_err(failed)?;
     Ok(Capabilities {
         launch_templates: templates.map_err(failed)?,
         tags_at_launch,
@@ -77,6 +86,7 @@ pub async fn probe(clients: &Clients, stack: &str) -> Result<Capabilities, Failu
         instance_profiles: profiles.map_err(failed)?,
         metadata_tokens: tokens.map_err(failed)?,
         encrypted_volumes,
+        volume_tokens,
         connection_draining: draining.map_err(failed)?,
         default_vpc: vpc.map_err(failed)?,
     })
@@ -142,16 +152,33 @@ async fn tags_at_creation(clients: &Clients, stack: &str) -> Result<bool, CloudE
     }
 }
 
-/// Creates an encrypted volume in a zone that cannot exist: whether it takes tags, and whether it can be encrypted.
-async fn volumes(clients: &Clients, stack: &str) -> Result<(bool, bool), CloudError> {
-    let create = || {
+/// What CreateVolume takes.
+struct Volumes {
+    tags: bool,
+    encrypted: bool,
+    tokens: bool,
+}
+
+/// Creates an encrypted volume in a zone that cannot exist. What is refused is left out, and the rest is asked again: one
+/// cloud names all that it does not know, another the first of it.
+async fn volumes(clients: &Clients, stack: &str) -> Result<Volumes, CloudError> {
+    let create = |takes_tags: bool, takes_tokens: bool| {
         let create = clients.ec2.create_volume().availability_zone("imagecrud-probe-no-such-zone").size(1);
-        create.encrypted(true).volume_type(VolumeType::Gp3)
+        let tags = takes_tags.then(|| vec![tags(stack, ResourceType::Volume)]);
+        let create = create.encrypted(true).volume_type(VolumeType::Gp3).set_tag_specifications(tags).customize();
+        // The SDK gives every CreateVolume a token.
+        if takes_tokens { create } else { create.interceptor(WithoutClientToken) }
     };
-    let tagged = create().tag_specifications(tags(stack, ResourceType::Volume)).send().await;
-    let (takes_tags, answer) = match tagged.map_err(CloudError::from) {
-        Err(error) if !understood(&error, TAGS) => (false, create().send().await.map_err(CloudError::from)),
-        answer => (true, answer),
+    let (mut takes_tags, mut takes_tokens) = (true, true);
+    let answer = loop {
+        let answer = create(takes_tags, takes_tokens).send().await.map_err(CloudError::from);
+        let Err(error) = &answer else { break answer };
+        let (no_tags, no_tokens) =
+            (takes_tags && !understood(error, TAGS), takes_tokens && !understood(error, "clienttoken"));
+        if !no_tags && !no_tokens {
+            break answer;
+        }
+        (takes_tags, takes_tokens) = (takes_tags && !no_tags, takes_tokens && !no_tokens);
     };
     match answer {
         Ok(volume) => {
@@ -159,10 +186,11 @@ async fn volumes(clients: &Clients, stack: &str) -> Result<(bool, bool), CloudEr
             if let Some(id) = volume.volume_id() {
                 clients.ec2.delete_volume().volume_id(id).send().await?;
             }
-            Ok((takes_tags && !volume.tags().is_empty(), volume.encrypted() == Some(true)))
+            let tags = takes_tags && !volume.tags().is_empty();
+            Ok(Volumes { tags, encrypted: volume.encrypted() == Some(true), tokens: takes_tokens })
         }
         Err(error) if says_nothing(&error) => Err(error),
-        Err(error) => Ok((takes_tags, understood(&error, "encrypt"))),
+        Err(error) => Ok(Volumes { tags: takes_tags, encrypted: understood(&error, "encrypt"), tokens: takes_tokens }),
     }
 }
 

@@ -146,7 +146,13 @@ impl Stack {
                 "type": key.kind(), "name": key.name(), "id": id, "phase": phase(observed), "detail": detail,
                 "attributes": observed.map(|observed| observed.attributes.0.clone()).unwrap_or_default(),
             }));
-            rows.push(vec![key.kind().to_owned(), key.name().to_owned(), id, phase(observed).to_owned(), detail]);
+            rows.push(vec![
+                key.kind().to_owned(),
+                key.name().to_owned(),
+                shortened(&id),
+                phase(observed).to_owned(),
+                detail,
+            ]);
         }
         let json = json!({
             "stack": self.cloud.stack, "stack_id": self.cloud.stack_id, "cloud": session.config.cloud.kind.word(),
@@ -158,5 +164,26 @@ impl Stack {
         }
         let note = "not everything is ready; `imagecrud-deploy up` brings it there";
         Ok(View { ready, json, text: Some(text), note })
+    }
+}
+
+/// An id whose digests are told by their begin, so that a row fits on a line; the JSON has all of them.
+fn shortened(id: &str) -> String {
+    let is_digest = |part: &str| part.len() == 64 && part.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let parts = id.split('/').map(|part| if is_digest(part) { format!("{}…", &part[..12]) } else { part.to_owned() });
+    parts.collect::<Vec<_>>().join("/")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_digest_is_told_by_its_begin_and_nothing_else_is() {
+        let digest = "0123456789abcdef".repeat(4);
+        assert_eq!(shortened(&format!("bundle/{digest}/imagecrud")), "bundle/0123456789ab…/imagecrud");
+        for id in ["vol-01778d986a59cd73e@i-0c0081fa5226c5841", "http://a.elb.localhost:8080/imagecrud/", ""] {
+            assert_eq!(shortened(id), id);
+        }
     }
 }

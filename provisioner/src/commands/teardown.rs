@@ -10,7 +10,7 @@ use crate::cli::TeardownOptions;
 use crate::cloud::leftovers::{self, Leftover};
 use crate::cloud::retry::Class;
 use crate::cloud::{Cloud, local};
-use crate::commands::{LOCAL, Session, WhenStopped};
+use crate::commands::{LOCAL, Session, WhenStopped, timings};
 use crate::config::CloudKind;
 use crate::converge::{Pause, Walk, observe};
 use crate::demolish::{demolish, goes};
@@ -47,10 +47,14 @@ pub async fn run(session: Session, options: TeardownOptions) -> Result<Exit, Fai
         return Ok(tell(&session, &options, &going, &kept));
     }
     let (sightings, ..) = look(&cloud, &resources, options.delete_data).await?;
+    let before = began.elapsed();
 
     let walk = Walk { cloud: &cloud, report, interrupt: &session.interrupt };
-    demolish(walk, &resources, &sightings, options.delete_data).await?;
+    let gone = demolish(walk, &resources, &sightings, options.delete_data).await?;
     let left = sweep(walk, options.delete_data).await?;
+    if options.timings || report.verbose() {
+        timings::tell(report, before, &gone, &cloud.calls.so_far());
+    }
     report.say(format!("torn down ({})", seconds(began.elapsed())));
     if !options.delete_data {
         for leftover in &left {

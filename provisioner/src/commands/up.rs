@@ -6,19 +6,18 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use crate::cli::{Choices, UpOptions};
-use crate::cloud::calls::{Call, chain};
 use crate::cloud::capabilities::Capabilities;
 use crate::cloud::clients::{Clients, is_loopback};
 use crate::cloud::site::Site;
 use crate::cloud::{Cloud, capabilities, local, site};
-use crate::commands::{Session, WhenStopped};
-use crate::converge::{Pause, Timing, Walk, converge, critical_path, observe};
+use crate::commands::{Session, WhenStopped, timings};
+use crate::converge::{Pause, Walk, converge, observe};
 use crate::error::{Exit, Failure};
 use crate::plan::{Plan, Sightings, plan};
 use crate::report::seconds;
-use crate::resource::{Resource, ResourceKey};
+use crate::resource::Resource;
 use crate::resources::bundle::LocalBinary;
-use crate::resources::{keys, launch_spec, web_endpoint};
+use crate::resources::{keys, launch_spec};
 use crate::stack::{Blueprint, Learned, declare};
 use crate::state::{ScaleBounds, State, StateFile};
 
@@ -73,14 +72,7 @@ pub async fn run(mut session: Session, options: UpOptions) -> Result<Exit, Failu
     let before = began.elapsed();
     let done = converge(walk, &resources, &sightings, &state).await?;
     if options.timings || report.verbose() {
-        report.say(format!("looking took {}, then the longest chain:", seconds(before)));
-        let path = critical_path(&done.timings);
-        for timing in &path {
-            report.say(line_of(timing));
-        }
-        for line in chain_of_calls(&cloud.calls.so_far(), &path) {
-            report.say(line);
-        }
+        timings::tell(report, before, &done.timings, &cloud.calls.so_far());
     }
     let url =
         done.known.require(&keys::web_endpoint()).map_err(|error| Failure::cloud("looking for the URL", &error))?;
@@ -172,37 +164,6 @@ pub(super) fn choose(session: &mut Session, choices: &Choices) {
     config.cloud.image = choices.image.clone().or(config.cloud.image.take());
     config.cloud.zone = choices.zone.clone().or(config.cloud.zone.take());
     config.web.health_limit_secs = choices.health_limit.or(config.web.health_limit_secs);
-}
-
-fn line_of(timing: &Timing) -> String {
-    format!(
-        "   {:>6}  {} (calls {}, wait {})",
-        seconds(timing.ready.saturating_sub(timing.begun)),
-        timing.key,
-        seconds(timing.called.saturating_sub(timing.begun)),
-        seconds(timing.ready.saturating_sub(timing.called)),
-    )
-}
-
-/// The calls of the longest chain of resources, each of which had to wait for the one before.
-fn chain_of_calls(calls: &[Call], path: &[&Timing]) -> Vec<String> {
-    let of = |key: Option<&ResourceKey>| {
-        let mine = calls.iter().filter(|call| call.on_behalf.as_ref() == key).cloned().collect();
-        (key.map_or_else(|| "looking".to_owned(), ToString::to_string), chain(mine))
-    };
-    let links: Vec<(String, Vec<Call>)> =
-        std::iter::once(of(None)).chain(path.iter().map(|timing| of(Some(&timing.key)))).collect();
-    let longest: usize = links.iter().map(|(_, calls)| calls.len()).sum();
-    let of_the_cloud = calls.iter().filter(|call| call.name != web_endpoint::ASKED).count();
-    let asked = calls.len() - of_the_cloud;
-    let head = format!(
-        "{of_the_cloud} API calls and {asked} of the gallery, {longest} of them in the longest chain that waits for each other:"
-    );
-    let line = |(of, calls): &(String, Vec<Call>)| {
-        let names: Vec<&str> = calls.iter().map(|call| call.name.as_str()).collect();
-        format!("   {of}: {}", names.join(", "))
-    };
-    std::iter::once(head).chain(links.iter().filter(|(_, calls)| !calls.is_empty()).map(line)).collect()
 }
 
 /// Where the app's binary is.

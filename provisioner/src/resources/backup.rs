@@ -6,7 +6,7 @@ use aws_sdk_ec2::types::{Filter, ResourceType, Snapshot, Tag, Volume, VolumeStat
 use crate::cloud::retry::{CloudError, found, gone};
 use crate::cloud::{Cloud, RESOURCE_TAG, STACK_TAG};
 use crate::resource::{ClientToken, CloudResult, ResourceKey};
-use crate::resources::keys;
+use crate::resources::{keys, new_volume};
 
 /// On a volume made of a backup: which one.
 const RESTORED_FROM_TAG: &str = "imagecrud:restored-from";
@@ -127,8 +127,7 @@ pub async fn create_volume(
         vec![tags.set_tags(Some(cloud.ec2_tags(&key))).tags(from.clone()).build()]
     });
     let create = cloud.ec2.create_volume().snapshot_id(snapshot_id).availability_zone(zone).size(size_gib);
-    let volume = create.client_token(&token.0).set_tag_specifications(tags).send().await?;
-    let id = volume.volume_id().unwrap_or_default().to_owned();
+    let id = new_volume::create(cloud, create.set_tag_specifications(tags), token).await?;
     if !cloud.capabilities.tags_at_creation {
         cloud.ec2.create_tags().resources(&id).set_tags(Some(cloud.ec2_tags(&key))).tags(from).send().await?;
     }

@@ -4,8 +4,8 @@ use std::sync::OnceLock;
 
 use async_trait::async_trait;
 use aws_sdk_ec2::types::{
-    HttpTokensState, IamInstanceProfileSpecification, Instance, InstanceMetadataOptionsRequest, InstanceStateName,
-    InstanceType, ResourceType,
+    HttpTokensState, IamInstanceProfileSpecification, Instance, InstanceAttributeName, InstanceMetadataOptionsRequest,
+    InstanceStateName, InstanceType, ResourceType,
 };
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -76,6 +76,29 @@ pub(crate) async fn death(cloud: &Cloud, id: &str) -> CloudResult<Option<String>
         Some(console) => format!("{detail}\n{console}"),
         None => detail,
     }))
+}
+
+/// A VM that a run launched and could not tag any more, where launches take no tags: without any, in the stack's own
+/// security group, and with the very user-data, which names the stack's bucket and volume.
+async fn untagged(cloud: &Cloud, group_id: &str, user_data: &str) -> CloudResult<Option<String>> {
+    if cloud.capabilities.tags_at_launch {
+        return Ok(None);
+    }
+    let answer = cloud.ec2.describe_instances().send().await?;
+    let instances = answer.reservations().iter().flat_map(|r| r.instances());
+    let untagged: Vec<&Instance> = instances
+        .filter(|instance| is_alive(instance) && instance.tags().is_empty())
+        .filter(|instance| instance.security_groups().iter().any(|group| group.group_id() == Some(group_id)))
+        .collect();
+    for instance in untagged {
+        let id = instance.instance_id().unwrap_or_default();
+        let ask = cloud.ec2.describe_instance_attribute().instance_id(id).attribute(InstanceAttributeName::UserData);
+        let attribute = ask.send().await?;
+        if attribute.user_data().and_then(|data| data.value()) == Some(user_data) {
+            return Ok(Some(id.to_owned()));
+        }
+    }
+    Ok(None)
 }
 
 impl DatabaseInstance {
@@ -156,7 +179,12 @@ impl Resource for DatabaseInstance {
     }
 
     async fn create(&self, cloud: &Cloud, known: &Outputs, token: &ClientToken) -> CloudResult<()> {
-        let user_data = self.user_data(known.require(&keys::volume())?)?;
+        let user_data = STANDARD.encode(self.user_data(known.require(&keys::volume())?)?);
+        let group_id = known.require(&keys::security_group("database"))?;
+        if let Some(id) = untagged(cloud, group_id, &user_data).await? {
+            self.launched.set(id.clone()).ok();
+            return cloud.tag_afterwards(&id, &self.key()).await;
+        }
         let profile = self.access.profile(known, "database")?;
         let profile = profile.map(|name| IamInstanceProfileSpecification::builder().name(name).build());
         let tokens = InstanceMetadataOptionsRequest::builder().http_tokens(HttpTokensState::Required).build();
@@ -169,10 +197,10 @@ impl Resource for DatabaseInstance {
             .max_count(1)
             .key_name(known.require(&keys::key_pair())?)
             .subnet_id(&self.subnet_id)
-            .security_group_ids(known.require(&keys::security_group("database"))?)
+            .security_group_ids(group_id)
             .set_iam_instance_profile(profile)
             .set_metadata_options(self.metadata_tokens.then_some(tokens))
-            .user_data(STANDARD.encode(user_data))
+            .user_data(user_data)
             .client_token(&token.0)
             .set_tag_specifications(cloud.tag_specification(ResourceType::Instance, &self.key()).map(|tags| vec![tags]))
             .send()

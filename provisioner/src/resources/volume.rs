@@ -8,7 +8,7 @@ use crate::cloud::retry::{CloudError, found, gone};
 use crate::resource::{
     Changes, ClientToken, CloudResult, Desired, Observed, Outputs, Patience, Phase, Resource, ResourceKey, Retention,
 };
-use crate::resources::keys;
+use crate::resources::{keys, new_volume};
 
 /// The volume.
 pub struct DataVolume {
@@ -82,18 +82,16 @@ impl Resource for DataVolume {
 
     async fn create(&self, cloud: &Cloud, _known: &Outputs, token: &ClientToken) -> CloudResult<()> {
         let size_gib = i32::try_from(self.size_gib).map_err(|error| CloudError::other(error.to_string()))?;
-        let volume = cloud
+        let create = cloud
             .ec2
             .create_volume()
             .availability_zone(&self.zone)
             .size(size_gib)
-            .client_token(&token.0)
             .set_volume_type(self.encrypted.then_some(VolumeType::Gp3))
             .set_encrypted(self.encrypted.then_some(true))
-            .set_tag_specifications(cloud.tag_specification(ResourceType::Volume, &self.key()).map(|tags| vec![tags]))
-            .send()
-            .await?;
-        cloud.tag_afterwards(volume.volume_id().unwrap_or_default(), &self.key()).await
+            .set_tag_specifications(cloud.tag_specification(ResourceType::Volume, &self.key()).map(|tags| vec![tags]));
+        let id = new_volume::create(cloud, create, token).await?;
+        cloud.tag_afterwards(&id, &self.key()).await
     }
 
     async fn update(&self, _: &Cloud, _: &Outputs, _: &Observed, _: &Changes) -> CloudResult<()> {

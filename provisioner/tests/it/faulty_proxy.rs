@@ -1,12 +1,13 @@
 //! Stands between the deployer and a cloud, S3 included: names and counts every call, and strikes one of them.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Bytes, Incoming};
+use hyper::client::conn::http1::SendRequest;
 use hyper::header::{HeaderMap, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
@@ -89,8 +90,13 @@ struct State {
     stale: HashMap<Vec<u8>, (Answer, u32)>,
 }
 
+/// A connection to the cloud.
+type Sender = SendRequest<Full<Bytes>>;
+
 struct Shared<H> {
     upstream: Upstream,
+    /// Those that wait for the next call, by their sockets: a new one for each call would cost as much as the call.
+    kept: Mutex<HashMap<PathBuf, Vec<Sender>>>,
     hook: H,
     state: Mutex<State>,
     killed: Notify,
@@ -117,7 +123,8 @@ impl<H: Hook + 'static> FaultyProxy<H> {
     pub(crate) fn start(counted: TcpListener, plain: TcpListener, upstream: Upstream, hook: H) -> Self {
         let (killed, released, idle) = (Notify::new(), Notify::new(), Notify::new());
         let (state, round_trip) = Default::default();
-        let shared = Arc::new(Shared { upstream, hook, state, killed, released, idle, round_trip });
+        let kept = Mutex::default();
+        let shared = Arc::new(Shared { upstream, kept, hook, state, killed, released, idle, round_trip });
         let mut tasks = JoinSet::new();
         tasks.spawn(listen(counted, shared.clone(), true));
         tasks.spawn(listen(plain, shared.clone(), false));
@@ -329,25 +336,61 @@ async fn forward<H>(
     match &shared.upstream {
         Upstream::Sockets { api, s3 } => {
             let socket = if request.uri().path().starts_with("/services/objectstorage") { s3 } else { api };
-            sent(UnixStream::connect(socket).await.map_err(|_| NoAnswer)?, request).await
+            let (answer, sender) = sent_by_kept(shared, socket, request).await?;
+            kept(shared).entry(socket.clone()).or_default().push(sender);
+            Ok(answer)
         }
         Upstream::Port(port) => {
-            sent(TcpStream::connect(("127.0.0.1", *port)).await.map_err(|_| NoAnswer)?, request).await
+            let stream = TcpStream::connect(("127.0.0.1", *port)).await.map_err(|_| NoAnswer)?;
+            sent(&mut handshaken(stream).await?, request).await
         }
     }
 }
 
-async fn sent<S>(stream: S, request: Request<Full<Bytes>>) -> Result<Answer, NoAnswer>
+fn kept<H>(shared: &Shared<H>) -> MutexGuard<'_, HashMap<PathBuf, Vec<Sender>>> {
+    shared.kept.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+/// Sends over a kept connection, or over a new one where the cloud has closed all of those.
+async fn sent_by_kept<H>(
+    shared: &Shared<H>,
+    socket: &Path,
+    mut request: Request<Full<Bytes>>,
+) -> Result<(Answer, Sender), NoAnswer> {
+    loop {
+        let Some(mut sender) = kept(shared).get_mut(socket).and_then(Vec::pop) else { break };
+        if sender.ready().await.is_err() {
+            continue;
+        }
+        match sender.try_send_request(request).await {
+            Ok(response) => return Ok((whole(response).await?, sender)),
+            // It is given back where nothing of it was sent.
+            Err(mut error) => request = error.take_message().ok_or(NoAnswer)?,
+        }
+    }
+    let stream = UnixStream::connect(socket).await.map_err(|_| NoAnswer)?;
+    let mut sender = handshaken(stream).await?;
+    Ok((sent(&mut sender, request).await?, sender))
+}
+
+/// The connection lives as long as its sender.
+async fn handshaken<S>(stream: S) -> Result<Sender, NoAnswer>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let (mut sender, connection) =
+    let (sender, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|_| NoAnswer)?;
-    let connection = tokio::spawn(connection);
-    let response = sender.send_request(request).await.map_err(|_| NoAnswer)?;
+    tokio::spawn(connection);
+    Ok(sender)
+}
+
+async fn sent(sender: &mut Sender, request: Request<Full<Bytes>>) -> Result<Answer, NoAnswer> {
+    whole(sender.send_request(request).await.map_err(|_| NoAnswer)?).await
+}
+
+async fn whole(response: Response<Incoming>) -> Result<Answer, NoAnswer> {
     let (parts, body) = response.into_parts();
     let body = body.collect().await.map_err(|_| NoAnswer)?.to_bytes();
-    connection.abort();
     Ok(Answer { status: parts.status, headers: end_to_end(&parts.headers), body })
 }
 

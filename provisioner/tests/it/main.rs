@@ -27,6 +27,7 @@ mod round_trips;
 mod screens;
 mod side_by_side;
 mod stage;
+mod unknown_parameters;
 mod versions;
 mod vms;
 mod whole_way;

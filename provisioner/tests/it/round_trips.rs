@@ -14,7 +14,7 @@ const LONGEST: &str = " of them in the longest chain";
 const COMMANDS: [(&str, &[&str]); 3] = [
     ("up from nothing", &["up", "--timings"]),
     ("up with nothing to do", &["up", "--timings"]),
-    ("teardown", &["teardown", "--yes", "--delete-data"]),
+    ("teardown", &["teardown", "--yes", "--delete-data", "--timings"]),
 ];
 
 struct Ran {

@@ -45,8 +45,12 @@ pub(crate) struct Stage {
     pub(crate) pace: Pace,
     /// The database VM does not publish its address while this is set.
     pub(crate) is_silent: Arc<AtomicBool>,
+    /// EC2's actions and the parameters of them that this cloud does not know.
+    pub(crate) unknown: Unknown,
     gallery_port: u16,
 }
+
+pub(crate) type Unknown = Arc<Mutex<Vec<(&'static str, &'static str)>>>;
 
 /// What a stage is built upon.
 pub(crate) struct Ground {
@@ -71,6 +75,7 @@ pub(crate) struct Played {
     booted: tokio::sync::Mutex<HashSet<String>>,
     /// The database never gets so far.
     is_silent: Arc<AtomicBool>,
+    unknown: Unknown,
     round_trip: Arc<Mutex<Duration>>,
 }
 
@@ -91,6 +96,20 @@ impl Played {
         {
             booted.extend(running);
         }
+    }
+
+    /// As Eucalyptus refuses a call for a parameter that it does not bind (BaseQueryBinding.java, tag v4.4.2).
+    fn refusal(&self, call: &Call, body: &[u8]) -> Option<(StatusCode, String)> {
+        let form = String::from_utf8_lossy(body);
+        let unknown = self.unknown.lock().unwrap();
+        let of_call = unknown.iter().filter(|(action, _)| call.service() == "ec2" && *action == call.action());
+        let given = |name: &str| form.split('&').find_map(|pair| pair.strip_prefix(&format!("{name}=")));
+        let fields: String =
+            of_call.filter_map(|(_, name)| given(name).map(|value| format!("{name} = {value}\n"))).collect();
+        let error =
+            format!("<Code>400 Bad Request</Code><Message>Failed to bind the following fields:\n{fields}</Message>");
+        let text = format!("<Response><Errors><Error>{error}</Error></Errors><RequestID>0</RequestID></Response>");
+        (!fields.is_empty()).then_some((StatusCode::BAD_REQUEST, text))
     }
 
     fn close_gallery(&self) {
@@ -121,6 +140,9 @@ impl Hook for Played {
 
     /// The cloud makes RSA keys, each in half a second of both cores: here its key pairs are imported ones.
     async fn instead(&self, call: &Call, body: &[u8]) -> Option<(StatusCode, String)> {
+        if let Some(refusal) = self.refusal(call, body) {
+            return Some(refusal);
+        }
         if call.action() != "CreateKeyPair" {
             return None;
         }
@@ -237,6 +259,7 @@ impl Stage {
         let text = std::fs::read_to_string(&eucarc).unwrap().replace(&format!(":{port}"), &format!(":{plain_port}"));
         let clients = for_eucarc(&Eucarc::parse(&text, "/"), None).await.unwrap();
         let is_silent = Arc::new(AtomicBool::new(false));
+        let unknown = Unknown::default();
         let played = Played {
             clients: clients.clone(),
             faults,
@@ -244,6 +267,7 @@ impl Stage {
             gallery: Mutex::default(),
             booted: tokio::sync::Mutex::default(),
             is_silent: is_silent.clone(),
+            unknown: unknown.clone(),
             round_trip: Arc::default(),
         };
         let proxy = FaultyProxy::start(counted, plain, upstream, played);
@@ -256,7 +280,15 @@ impl Stage {
             root.join("app"),
         );
         std::fs::write(root.join("imagecrud.toml"), settings).unwrap();
-        Self { proxy, clients, directory, pace: Pace { pauses: 20, limits: 1, answers: 1 }, is_silent, gallery_port }
+        Self {
+            proxy,
+            clients,
+            directory,
+            pace: Pace { pauses: 20, limits: 1, answers: 1 },
+            is_silent,
+            unknown,
+            gallery_port,
+        }
     }
 
     pub(crate) fn state_dir(&self) -> PathBuf {
