@@ -58,7 +58,7 @@ async fn meet(strike: Strike, request: &mut Request<Incoming>) -> Option<std::io
             let mut seen = 0;
             while seen < length / 2 {
                 let Some(Ok(frame)) = request.body_mut().frame().await else { break };
-                seen += frame.data_ref().map_or(0, |data| data.len());
+                seen += frame.data_ref().map_or(0, hyper::body::Bytes::len);
             }
             Some(Err(std::io::Error::other("cut at half of the body")))
         }
