@@ -11,20 +11,11 @@ import peers.django_settings as common
 common.configure(keep_connections=False)
 
 from django.core.wsgi import get_wsgi_application  # noqa: E402
-from django.db import models  # noqa: E402
 from django.http import Http404, HttpResponse  # noqa: E402
 from django.urls import path  # noqa: E402
 from django.utils import timezone  # noqa: E402
 
-
-class Image(models.Model):
-    name = models.CharField(max_length=200)
-    path = models.CharField(max_length=500)
-    pub_date = models.DateTimeField()
-
-    class Meta:
-        app_label = "peers"
-        db_table = "image"
+from peers.django_image import Image  # noqa: E402
 
 
 def index(request):

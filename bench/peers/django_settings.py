@@ -1,4 +1,4 @@
-"""What both Django galleries have in common: one table, no sessions, no admin, and the database of the run."""
+"""What both Django galleries have in common: no sessions, no admin, and the database of the run."""
 
 import os
 

@@ -10,11 +10,12 @@ import peers.django_settings as common
 common.configure(keep_connections=True)
 
 from django.core.wsgi import get_wsgi_application  # noqa: E402
-from django.db import models  # noqa: E402
 from django.http import HttpResponse  # noqa: E402
 from django.template import Context, Engine  # noqa: E402
 from django.urls import path  # noqa: E402
 from django.utils import timezone  # noqa: E402
+
+from peers.django_image import Image  # noqa: E402
 
 STORE = common.object_store()
 PRESIGNED = os.environ.get("PRESIGNED") == "1"
@@ -23,16 +24,6 @@ PAGE = Engine().from_string(
     '{% for name, url in images %}<li><a href="{{ name }}"><img src="{{ url }}" width="320" loading="lazy" alt="{{ name }}"></a>'
     "<p>{{ name }}</p></li>{% endfor %}</ul></body></html>"
 )
-
-
-class Image(models.Model):
-    name = models.CharField(max_length=200)
-    path = models.CharField(max_length=500)
-    pub_date = models.DateTimeField()
-
-    class Meta:
-        app_label = "peers"
-        db_table = "image"
 
 
 def signed(url):
