@@ -1,6 +1,6 @@
 //! What uploads may hold at once. While one comes, at its sender's pace, what is large of it is in a file without a name;
-//! only once it is there wholly does it come into memory, within a budget that all share. So no slow sender holds memory,
-//! and memory does not grow with the number of uploads.
+//! only once it is there wholly does it come into memory, within a budget that all share. So no slow sender holds more than a
+//! megabyte. What decoding needs comes on top of the budget.
 
 use std::io::{Read as _, Seek as _};
 use std::sync::Arc;
