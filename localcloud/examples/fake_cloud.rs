@@ -6,6 +6,7 @@
 //! ```
 
 use anyhow::{Context as _, Result};
+use axum::serve::ListenerExt as _;
 use clap::Parser;
 use localcloud::{
     behaviour::Behaviour,
@@ -15,10 +16,7 @@ use localcloud::{
     faults::Faults,
     image::BuiltImage,
 };
-use tokio::{
-    io::AsyncReadExt as _,
-    net::{TcpListener, UnixStream},
-};
+use tokio::{io::AsyncReadExt as _, net::TcpListener};
 
 #[derive(Parser)]
 struct Arguments {
@@ -47,24 +45,11 @@ async fn main() -> Result<()> {
         faults: Faults::default(),
         troubles: Troubles::default(),
     };
-    let cloud = LocalCloud::start(&config, parts).await?;
-    let api = cloud.paths.socket("api");
-    let serving = tokio::spawn(async move {
-        // As the proxy does it in a real cloud: bytes go to the API's socket.
-        while let Ok((mut client, _)) = listener.accept().await {
-            // Small answers must not wait for the client's delayed acknowledgement.
-            let _ = client.set_nodelay(true);
-            let api = api.clone();
-            tokio::spawn(async move {
-                if let Ok(mut server) = UnixStream::connect(&api).await {
-                    let _ = tokio::io::copy_bidirectional(&mut client, &mut server).await;
-                }
-            });
-        }
-    });
+    let mut cloud = LocalCloud::start(&config, parts).await?;
+    // Small answers must not wait for the client's delayed acknowledgement.
+    cloud.serve_api(listener.tap_io(|stream| drop(stream.set_nodelay(true))));
     eprintln!("serving http://127.0.0.1:{}/services/", config.port);
     tokio::io::stdin().read_to_end(&mut Vec::new()).await?;
-    serving.abort();
     cloud.shut_down().await;
     Ok(())
 }

@@ -15,7 +15,7 @@ pub mod watchman;
 use std::{os::unix::fs::PermissionsExt as _, path::Path, sync::Arc};
 
 use anyhow::{Context as _, Result, bail};
-use axum::Router;
+use axum::{Router, serve::Listener};
 use tokio::{net::UnixListener, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
@@ -83,6 +83,7 @@ pub fn real_drivers(config: &Config, paths: &Paths) -> Drivers {
 pub struct LocalCloud {
     pub store: Arc<Store>,
     pub paths: Paths,
+    api: Router,
     stop: CancellationToken,
     tasks: JoinSet<()>,
 }
@@ -131,7 +132,8 @@ impl LocalCloud {
         };
         let mut tasks = runner::start(&cx, reconcile::all(), &stop);
         tasks.spawn(metrics::keep(samples, stop.clone()));
-        serve(&mut tasks, &paths.socket("api"), front.router(), &stop)?;
+        let api = front.router();
+        serve(&mut tasks, &paths.socket("api"), api.clone(), &stop)?;
         serve(
             &mut tasks,
             &paths.socket("imds"),
@@ -141,7 +143,12 @@ impl LocalCloud {
         let admin = status::router(cx, parts.troubles)
             .merge(instrument::router(parts.faults, &paths.socket(object_storage::counted::SOCKET)));
         serve(&mut tasks, &paths.socket("admin"), admin, &stop)?;
-        Ok(Self { store, paths, stop, tasks })
+        Ok(Self { store, paths, api, stop, tasks })
+    }
+
+    /// Serves the API at one more place, for clients that no HAProxy stands before.
+    pub fn serve_api(&mut self, listener: impl Listener) {
+        self.tasks.spawn(listener::serve(listener, self.api.clone(), self.stop.clone()));
     }
 
     /// Stops loops and listeners in order: each loop ends after the pass it is in.

@@ -129,12 +129,19 @@ impl Body {
         self.close(name);
     }
 
+    fn number(&mut self, name: &str, value: impl std::fmt::Display) {
+        self.open(name, None);
+        // Into memory, which does not fail.
+        let _ = std::io::Write::write_fmt(&mut self.bytes, format_args!("{value}"));
+        self.close(name);
+    }
+
     fn element(&mut self, name: &str, node: &Node) {
         match node {
             Node::Null => {}
             Node::Bool(value) => self.leaf(name, if *value { "true" } else { "false" }),
-            Node::Integer(value) => self.leaf(name, &value.to_string()),
-            Node::Float(value) => self.leaf(name, &value.to_string()),
+            Node::Integer(value) => self.number(name, value),
+            Node::Float(value) => self.number(name, value),
             Node::Text(text) => self.leaf(name, text),
             Node::Blob(bytes) => {
                 use base64::Engine as _;
