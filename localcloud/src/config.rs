@@ -4,7 +4,7 @@ use std::{net::Ipv4Addr, path::PathBuf};
 
 use clap::Args;
 
-use crate::model::site::DEFAULT_INSTANCE_LIMIT;
+use crate::model::site::{DEFAULT_INSTANCE_LIMIT, DEFAULT_ZONES, MOST_ZONES};
 
 pub const DEFAULT_STATE_DIR: &str = "/var/lib/localcloud";
 
@@ -30,6 +30,9 @@ pub struct Config {
     /// How many instances there may be at once
     #[arg(long, env = "LOCALCLOUD_INSTANCE_LIMIT", default_value_t = DEFAULT_INSTANCE_LIMIT)]
     pub instance_limit: u32,
+    /// How many availability zones there are, each with a subnet; a cloud that has more keeps them
+    #[arg(long, env = "LOCALCLOUD_ZONES", default_value_t = DEFAULT_ZONES, value_parser = clap::value_parser!(u8).range(1..=i64::from(MOST_ZONES)))]
+    pub zones: u8,
 }
 
 /// The first two bytes of a /16.

@@ -318,6 +318,8 @@ pub struct BalancerHealthCheck {
 pub struct BalancerBackend {
     pub instance_id: String,
     pub address: Ipv4Addr,
+    /// Of new connections it gets so many beside the others, 1 to 256.
+    pub weight: u32,
     /// No new connections; the old ones end by themselves.
     pub draining: bool,
 }

@@ -182,6 +182,7 @@ mod tests {
             subnet: Prefix(10, 77),
             public_subnet: Prefix(127, 77),
             instance_limit: 40,
+            zones: 2,
         }
     }
 

@@ -152,6 +152,7 @@ fn arguments_of(config: &Config, instrument: &Instrument) -> Vec<String> {
         .chain(["--subnet".to_owned(), prefix(config.subnet)])
         .chain(["--public-subnet".to_owned(), prefix(config.public_subnet)])
         .chain(["--instance-limit".to_owned(), config.instance_limit.to_string()])
+        .chain(["--zones".to_owned(), config.zones.to_string()])
         .chain(["--behave-like".to_owned(), instrument.behave_like.name().to_owned()])
         .chain(instrument.faults.iter().flat_map(|file| ["--faults".to_owned(), path(file)]))
         .collect()

@@ -26,7 +26,7 @@ pub fn found(store: &Store, config: &Config, paths: &Paths, image: &BuiltImage) 
             Some(site) => Site::clone(&site),
             None => Site::new(subnet, public, config.port),
         };
-        let site = Site { port: config.port, instance_limit: config.instance_limit, ..site };
+        let site = Site { port: config.port, instance_limit: config.instance_limit, ..site.with_zones(config.zones) };
         tx.put(site.clone());
         ec2::found(tx, &site, image);
         let known = tx.list::<Credential>().into_iter().find(|credential| credential.is_root());

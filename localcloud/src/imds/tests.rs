@@ -32,6 +32,7 @@ fn instance(id: &str, address: [u8; 4]) -> Instance {
         instance_type: "t3.micro".to_owned(),
         state: InstanceState::Running,
         launched: Timestamp::from_seconds(1_000_000_000.5),
+        zone: "PARTI00".into(),
         private_ip: address.into(),
         public_ip: [127, 77, 0, 11].into(),
         mac_address: "02:00:0a:4d:00:0b".to_owned(),
@@ -172,7 +173,8 @@ async fn a_member_of_a_group_is_told_where_it_is_heading() {
     let world = world(member);
     let path = "/latest/meta-data/autoscaling/target-lifecycle-state";
     assert_eq!(world.ask(Method::GET, path, &[]).await.0, StatusCode::NOT_FOUND, "there is no such group");
-    let member = Member::joining("i-1".to_owned(), LaunchSource::Elsewhere, "activity", Timestamp::now());
+    let member =
+        Member::joining("i-1".to_owned(), "PARTI00".to_owned(), LaunchSource::Elsewhere, "activity", Timestamp::now());
     let mut group: AutoScalingGroup = serde_json::from_value(serde_json::json!({
         "name": "web", "arn": "arn", "created": 0, "launch_source": "Elsewhere", "min_size": 0, "max_size": 1,
         "desired_capacity": 1, "default_cooldown_secs": 0, "zones": [], "subnets": [], "load_balancer_names": [],

@@ -22,7 +22,7 @@ use self::{
     schedule::ScheduledAction,
 };
 use crate::{
-    model::{launch_template::LaunchData, time::Timestamp},
+    model::{launch_template::LaunchData, site::Zone, time::Timestamp},
     store::Record,
 };
 
@@ -120,6 +120,8 @@ pub struct GroupTag {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Member {
     pub instance_id: String,
+    #[serde(default = "Zone::first_name")]
+    pub zone: String,
     pub lifecycle: Lifecycle,
     pub healthy: bool,
     pub protected_from_scale_in: bool,
@@ -205,12 +207,28 @@ impl Lifecycle {
     }
 }
 
+impl AutoScalingGroup {
+    /// The zone of a member; of what is none, the group's first.
+    #[must_use]
+    pub fn zone_of(&self, instance_id: &str) -> &str {
+        let member = self.members.iter().find(|member| member.instance_id == instance_id);
+        member.map(|member| &member.zone).or_else(|| self.zones.first()).map_or("", String::as_str)
+    }
+}
+
 impl Member {
     /// One that is to come into service, by an activity of this id.
     #[must_use]
-    pub fn joining(instance_id: String, launched_from: LaunchSource, activity_id: &str, now: Timestamp) -> Self {
+    pub fn joining(
+        instance_id: String,
+        zone: String,
+        launched_from: LaunchSource,
+        activity_id: &str,
+        now: Timestamp,
+    ) -> Self {
         Self {
             instance_id,
+            zone,
             lifecycle: Lifecycle::Pending,
             healthy: true,
             protected_from_scale_in: false,

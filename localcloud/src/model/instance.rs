@@ -10,7 +10,7 @@ use std::{net::Ipv4Addr, path::PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    model::{tag::Tags, time::Timestamp},
+    model::{site::Zone, tag::Tags, time::Timestamp},
     store::Record,
 };
 
@@ -25,6 +25,9 @@ pub struct Instance {
     pub instance_type: String,
     pub state: InstanceState,
     pub launched: Timestamp,
+    /// Its zone, and by that its subnet.
+    #[serde(default = "Zone::first_name")]
+    pub zone: String,
     pub private_ip: Ipv4Addr,
     /// Within 127.0.0.0/8, given back at termination.
     pub public_ip: Ipv4Addr,

@@ -55,6 +55,9 @@ pub struct LaunchData {
     pub disable_api_stop: bool,
     #[serde(default)]
     pub ebs_optimized: bool,
+    /// In which zone, if that is asked for.
+    #[serde(default)]
+    pub zone: Option<String>,
     /// By resource type: `instance`, `volume`.
     #[serde(default)]
     pub tag_specifications: BTreeMap<String, Tags>,

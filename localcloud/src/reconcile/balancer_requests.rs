@@ -18,7 +18,7 @@ use async_trait::async_trait;
 use self::access_log::{delivery, spool::Spool};
 use super::runner::{Context, Progress, Reconciler};
 use crate::{
-    model::{load_balancer::LoadBalancer, site::Site, time::Timestamp},
+    model::{instance::Instance, load_balancer::LoadBalancer, site::Site, time::Timestamp},
     store::changes::Cursor,
 };
 
@@ -61,7 +61,12 @@ impl Reconciler for BalancerRequests {
         let slot = now.floor_to(EVERY_SECS);
         let next = slot.plus_secs(EVERY_SECS.into());
         self.next = Some(next);
-        cx.metrics.record(measure::health(&balancers, &site.zone, slot));
+        let zones = cx.store.read(|tx| {
+            let ids = balancers.iter().flat_map(|balancer| balancer.backends.keys());
+            let zone = |id: &String| Some((id.clone(), tx.get::<Instance>(id)?.zone.clone()));
+            ids.filter_map(zone).collect::<BTreeMap<_, _>>()
+        })?;
+        cx.metrics.record(measure::health(&balancers, &zones, slot));
         let spool = Spool::new(&cx.paths.access_logs());
         take_requests(cx, &site, &balancers, &spool).await?;
         let tried = delivery::try_buckets(cx, &site, &balancers).await;
@@ -90,7 +95,7 @@ async fn take_requests(
         }
         spool.write(&ended.requests, &logged).context("writing access logs")?;
         cx.drivers.proxy.forget_requests(ended.position).await?;
-        cx.metrics.record(measure::requests(&ended.requests, &site.zone, EVERY_SECS));
+        cx.metrics.record(measure::requests(&ended.requests, site, EVERY_SECS));
         if !ended.is_truncated {
             return Ok(());
         }

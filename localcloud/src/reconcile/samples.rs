@@ -19,6 +19,7 @@ pub(super) fn instance(id: &str, state: InstanceState) -> Instance {
         instance_type: "t3.micro".to_owned(),
         state,
         launched: now,
+        zone: "PARTI00".into(),
         private_ip: Ipv4Addr::new(10, 77, 0, 10),
         public_ip: Ipv4Addr::new(127, 77, 0, 10),
         mac_address: "02:00:0a:4d:00:0a".to_owned(),

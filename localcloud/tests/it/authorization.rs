@@ -205,7 +205,7 @@ async fn a_change_of_policies_counts_from_the_next_request_on() {
 async fn a_dry_run_tells_whether_it_would_be_allowed() {
     let cloud = Cloud::new();
     let jo = cloud.user("jo", r#"{"Effect":"Allow","Action":"ec2:CreateVolume","Resource":"*"}"#).await;
-    let parameters = [("AvailabilityZone", cloud.world.site.zone.as_str()), ("Size", "1"), ("DryRun", "true")];
+    let parameters = [("AvailabilityZone", cloud.world.site.home.name.as_str()), ("Size", "1"), ("DryRun", "true")];
     let reply = cloud.call(&jo, "ec2", "CreateVolume", &parameters).await;
     assert_eq!((reply.status, reply.code.as_str()), (412, "DryRunOperation"));
     let reply = cloud.call(&jo, "ec2", "CreateSecurityGroup", &[("GroupName", "g"), ("DryRun", "true")]).await;
@@ -219,7 +219,7 @@ async fn all_resources_of_a_request_must_be_allowed_and_tags_tell_them_apart() {
         let cloud = &cloud;
         async move {
             let parameters = [
-                ("AvailabilityZone", cloud.world.site.zone.as_str()),
+                ("AvailabilityZone", cloud.world.site.home.name.as_str()),
                 ("Size", "1"),
                 ("TagSpecification.1.ResourceType", "volume"),
                 ("TagSpecification.1.Tag.1.Key", "team"),

@@ -51,7 +51,8 @@ async fn eucalyptus_refuses_what_it_does_not_bind_in_one_form_for_all_services()
         assert_eq!(answer.element("Message"), Some(words.as_str()));
         assert!(answer.body.contains("<Response><Errors><Error><Code>") && answer.element("RequestID").is_some());
     }
-    let tagged = [("AvailabilityZone", world.site.zone.as_str()), ("Size", "1"), ("TagSpecification.1.Tag.1.Key", "a")];
+    let tagged =
+        [("AvailabilityZone", world.site.home.name.as_str()), ("Size", "1"), ("TagSpecification.1.Tag.1.Key", "a")];
     let answer = cloud.answered("ec2", "CreateVolume", &tagged).await;
     assert_eq!((answer.status, answer.code()), (400, UNBOUND), "{answer:?}");
     assert!(answer.element("Message").unwrap().contains("TagSpecification.1.Tag.1.Key = a"), "{answer:?}");
@@ -73,7 +74,7 @@ async fn eucalyptus_keeps_draining_off_and_speaks_query_only() {
     let cloud = served(&world, Behaviour::Eucalyptus44);
     let create = [
         ("LoadBalancerName", "web"),
-        ("AvailabilityZones.member.1", world.site.zone.as_str()),
+        ("AvailabilityZones.member.1", world.site.home.name.as_str()),
         ("Listeners.member.1.Protocol", "HTTP"),
         ("Listeners.member.1.LoadBalancerPort", "8080"),
         ("Listeners.member.1.InstancePort", "80"),

@@ -61,7 +61,7 @@ fn a_balancer_is_described_in_full() {
     assert_eq!(field("HealthCheck.Target"), "TCP:80");
     assert_eq!(field("HealthCheck.HealthyThreshold"), "10");
     assert_eq!(field("VPCId"), world.site.vpc_id);
-    assert_eq!(field("Subnets.0"), world.site.subnet_id);
+    assert_eq!(field("Subnets.0"), world.site.home.subnet_id);
     assert_eq!(field("SourceSecurityGroup.GroupName"), "default");
     assert_eq!(field("Scheme"), "internet-facing");
     assert_eq!(answer.count("LoadBalancerDescriptions.0.Policies.OtherPolicies"), 0);

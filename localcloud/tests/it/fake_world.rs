@@ -66,11 +66,12 @@ impl FakeWorld {
             subnet: Prefix(10, 77),
             public_subnet: Prefix(127, 77),
             instance_limit: 40,
+            zones: 2,
         };
         let paths = Paths::new(dir.path());
         let store = Arc::new(open(&paths));
         let known = store.read(|tx| tx.get::<Site>(Site::KEY).map(|site| Site::clone(&site))).unwrap();
-        let site = known.unwrap_or_else(|| Site::new((10, 77), (127, 77), config.port));
+        let site = known.unwrap_or_else(|| Site::new((10, 77), (127, 77), config.port)).with_zones(config.zones);
         let image = BuiltImage {
             name: "debian".into(),
             description: "Debian".into(),

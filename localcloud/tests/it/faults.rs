@@ -40,7 +40,7 @@ fn volumes(world: &FakeWorld) -> usize {
 #[tokio::test]
 async fn the_nth_call_is_dropped_before_its_effect_or_after_it_and_all_are_counted() {
     let world = FakeWorld::new();
-    let zone = world.site.zone.clone();
+    let zone = world.site.home.name.clone();
     let create = [("AvailabilityZone", zone.as_str()), ("Size", "1")];
     let plan = "[[fault]]\naction = 'ec2.CreateVolume'\neffect = 'drop-before'\nnth = 1\n\
                 [[fault]]\naction = 'ec2.CreateVolume'\neffect = 'drop-after'\nnth = 2\n";
@@ -70,7 +70,7 @@ async fn the_nth_call_is_dropped_before_its_effect_or_after_it_and_all_are_count
 #[tokio::test]
 async fn refusals_come_in_the_services_own_words_and_change_nothing() {
     let world = FakeWorld::new();
-    let zone = world.site.zone.clone();
+    let zone = world.site.home.name.clone();
     let create = [("AvailabilityZone", zone.as_str()), ("Size", "1")];
     let (cloud, faults) = served(&world, "");
     let role = [("RoleName", "web"), ("AssumeRolePolicyDocument", "{}")];
@@ -127,7 +127,7 @@ async fn a_group_that_lacks_capacity_says_so_and_launches_when_there_is_some() {
     let mut world = FakeWorld::new();
     let plan = "[[fault]]\naction = 'autoscaling.RunInstances'\neffect = 'insufficient-capacity'\nfirst = 1";
     let (cloud, _) = served(&world, plan);
-    let (image, zone) = (world.image_id.clone(), world.site.zone.clone());
+    let (image, zone) = (world.image_id.clone(), world.site.home.name.clone());
     let configuration = [("LaunchConfigurationName", "lc"), ("ImageId", &image), ("InstanceType", "t3.micro")];
     assert_eq!(cloud.answered("autoscaling", "CreateLaunchConfiguration", &configuration).await.status, 200);
     let group = [

@@ -71,7 +71,7 @@ impl Lives {
     /// Everything that a record can go through.
     async fn script(&mut self) {
         let (ec2, asg, elb) = ("ec2", "autoscaling", "elasticloadbalancing");
-        let (image, zone) = (self.world.image_id.clone(), self.world.site.zone.clone());
+        let (image, zone) = (self.world.image_id.clone(), self.world.site.home.name.clone());
         let launch = [
             ("ImageId", image.as_str()),
             ("MinCount", "1"),

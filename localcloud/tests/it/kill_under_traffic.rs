@@ -125,7 +125,7 @@ async fn a_daemon_that_is_killed_again_and_again_fails_no_request() {
             (life, world)
         }
     });
-    let (image, zone) = (run.world.image_id.clone(), run.world.site.zone.clone());
+    let (image, zone) = (run.world.image_id.clone(), run.world.site.home.name.clone());
     let (port, second) = (free_port().await, free_port().await);
     let (port_text, second_text, instance_port) = (port.to_string(), second.to_string(), INSTANCE_PORT.to_string());
     let (elb, asg) = ("elasticloadbalancing", "autoscaling");

@@ -43,3 +43,4 @@ mod snapshots;
 mod sts;
 mod volumes;
 mod walk;
+mod zones;

@@ -62,6 +62,7 @@ async fn killed_programs_serve_again_within_seconds_and_are_told_of() {
         subnet: Prefix(10, 77),
         public_subnet: Prefix(127, 78),
         instance_limit: 40,
+        zones: 2,
     };
     let paths = Paths::new(dir.path());
     let (own_exe, behaviour) = (env!("CARGO_BIN_EXE_localcloud"), Behaviour::Everything);

@@ -224,6 +224,7 @@ async fn image_root() -> PathBuf {
         subnet: SUBNET,
         public_subnet: Prefix(127, 77),
         instance_limit: 40,
+        zones: 2,
     };
     image::build(&config, &image::BuildOptions::default()).await.unwrap().root
 }

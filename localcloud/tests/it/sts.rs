@@ -181,7 +181,7 @@ async fn a_federated_user_may_what_user_and_policy_both_allow() {
     let guest = signer(&reply);
     cloud.call(&guest, "ec2", "DescribeVpcs", &[]).await.ok();
     assert_eq!(cloud.call(&guest, "ec2", "DescribeInstances", &[]).await.code, "UnauthorizedOperation");
-    let volume = [("AvailabilityZone", cloud.world.site.zone.as_str()), ("Size", "1")];
+    let volume = [("AvailabilityZone", cloud.world.site.home.name.as_str()), ("Size", "1")];
     assert_eq!(cloud.call(&guest, "ec2", "CreateVolume", &volume).await.code, "UnauthorizedOperation");
     // The root vouches for somebody.
     let guest = signer(&cloud.call(&cloud.root, "sts", "GetFederationToken", &parameters).await.ok());

@@ -1,6 +1,8 @@
 //! The Auto Scaling group of the web VMs. How many run is the alarms' and the user's to say: the plan holds
 //! the group to its bounds, never to a number.
 
+use std::collections::BTreeMap;
+
 use async_trait::async_trait;
 use aws_sdk_autoscaling::types::{
     AutoScalingGroup as SdkGroup, Instance, LaunchTemplateSpecification, LifecycleState, Tag,
@@ -173,7 +175,16 @@ impl Resource for AutoScalingGroup {
         let launches = launches.map(|version| version.attributes.clone()).unwrap_or_default();
         self.spec.hold(held(tag_of(&group, ROLLED_BACK_TAG), &launches));
         let wanted = usize::try_from(group.desired_capacity().unwrap_or_default()).unwrap_or_default();
-        let serving = group.instances().iter().filter(|i| serves(i, &at_load_balancer)).count();
+        let mut zones: BTreeMap<&str, usize> = BTreeMap::new();
+        for instance in group.instances().iter().filter(|instance| serves(instance, &at_load_balancer)) {
+            *zones.entry(instance.availability_zone().unwrap_or_default()).or_default() += 1;
+        }
+        let serving: usize = zones.values().sum();
+        let mut detail = format!("{serving}/{wanted} in service");
+        if zones.len() > 1 {
+            detail.push_str(&format!(" in {}", zones.keys().copied().collect::<Vec<_>>().join(", ")));
+        }
+        let zones: Vec<String> = zones.iter().map(|(zone, count)| format!("{zone} {count}")).collect();
         let phase = if group.status().is_some_and(|status| status.starts_with("Delete")) {
             Phase::Deleting
         } else if serving >= wanted && group.instances().len() <= wanted {
@@ -199,7 +210,8 @@ impl Resource for AutoScalingGroup {
                 .with("load_balancers", group.load_balancer_names().join(","))
                 .with("launches", launches.get("digest"))
                 .with("suspended", suspended.join(","))
-                .detail(format!("{serving}/{wanted} in service")),
+                .with("zones", zones.join(", "))
+                .detail(detail),
         ))
     }
 

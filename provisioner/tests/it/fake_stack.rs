@@ -54,6 +54,7 @@ impl FakeStack {
             subnet: Prefix(10, 77),
             public_subnet: Prefix(127, 77),
             instance_limit,
+            zones: 2,
         };
         std::fs::create_dir(&config.state_dir).unwrap();
         let image = BuiltImage {

@@ -198,7 +198,7 @@ fn of_ec2(tx: &mut Transaction<'_>, site: &Site, call: &Call<'_>) -> Vec<Target>
     targets
 }
 
-/// What a launch uses without being told: the template's image and groups, the subnet that there is.
+/// What a launch uses without being told: the template's image and groups, the zone's subnet.
 fn of_launch(tx: &mut Transaction<'_>, site: &Site, call: &Call<'_>, targets: &mut Vec<Target>) {
     let data = template_data(tx, call, "LaunchTemplate").unwrap_or_default();
     let has = |targets: &[Target], kind: &str| targets.iter().any(|target| target.kind() == kind);
@@ -215,7 +215,8 @@ fn of_launch(tx: &mut Transaction<'_>, site: &Site, call: &Call<'_>, targets: &m
         more.extend(data.key_name.map(|name| ("key-pair", name)));
     }
     if !has(targets, "subnet") {
-        more.push(("subnet", site.subnet_id.clone()));
+        let zone = text(call.input, "Placement.AvailabilityZone").or(data.zone);
+        more.push(("subnet", site.subnet_in(zone.as_ref().unwrap_or(&site.home.name)).to_owned()));
     }
     if !has(targets, "security-group") {
         let mut groups = data.security_group_ids;

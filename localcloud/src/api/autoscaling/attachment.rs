@@ -73,7 +73,7 @@ impl Operation for AttachInstances {
         check_sizes_after(&group, 1, &self.instance_ids, "attach")?;
         let now = Timestamp::now();
         for id in &self.instance_ids {
-            check_attachable(tx, id)?;
+            let zone = check_attachable(tx, &group, id)?;
             let desired = group.desired_capacity + 1;
             let cause = format!(
                 "At {} an instance was attached in response to a user request, increasing the capacity from {} to {desired}.",
@@ -82,10 +82,10 @@ impl Operation for AttachInstances {
             );
             group.desired_capacity = desired;
             let description = format!("Attaching an existing EC2 instance: {id}");
-            let mut activity = membership::activity(&group, caller.site, description, cause, now);
+            let mut activity = membership::activity(&group, (caller.site, &zone), description, cause, now);
             "PreInService".clone_into(&mut activity.status);
             activity.progress = 30;
-            group.members.push(Member::joining(id.clone(), LaunchSource::Elsewhere, &activity.id, now));
+            group.members.push(Member::joining(id.clone(), zone, LaunchSource::Elsewhere, &activity.id, now));
             membership::record(tx, activity);
             tx.update::<Instance>(id, |instance| {
                 instance.tags.insert(GROUP_TAG.to_owned(), group.name.clone());
@@ -96,8 +96,8 @@ impl Operation for AttachInstances {
     }
 }
 
-/// An instance must run, and be no group's member.
-fn check_attachable(tx: &mut Transaction<'_>, id: &str) -> Result<(), ApiError> {
+/// An instance must run, in a zone of the group's, and be no group's member. Returns its zone.
+fn check_attachable(tx: &mut Transaction<'_>, group: &AutoScalingGroup, id: &str) -> Result<String, ApiError> {
     let Some(instance) = tx.get::<Instance>(id) else {
         return Err(ApiError::validation(format!("Invalid Instance ID(s): [{id}]. The instance does not exist.")));
     };
@@ -106,13 +106,20 @@ fn check_attachable(tx: &mut Transaction<'_>, id: &str) -> Result<(), ApiError> 
             "Instance {id} is not in correct state. It must be in the state: running"
         )));
     }
+    if !group.zones.contains(&instance.zone) {
+        return Err(ApiError::validation(format!(
+            "Instance {id} is not in an availability zone of the group: it is in {}, the group in {}",
+            instance.zone,
+            group.zones.join(", ")
+        )));
+    }
     let groups = tx.list::<AutoScalingGroup>();
     let holder = groups.iter().find(|group| group.members.iter().any(|member| member.instance_id == id));
     match holder {
         Some(holder) => {
             Err(ApiError::validation(format!("Instance {id} is already part of AutoScalingGroup:{}", holder.name)))
         }
-        None => Ok(()),
+        None => Ok(instance.zone.clone()),
     }
 }
 
@@ -159,8 +166,13 @@ impl Operation for DetachInstances {
             }
             cause.push('.');
             membership::deregister(tx, &group, id, now);
-            let mut activity =
-                membership::activity(&group, caller.site, format!("Detaching EC2 instance: {id}"), cause, now);
+            let mut activity = membership::activity(
+                &group,
+                (caller.site, group.zone_of(id)),
+                format!("Detaching EC2 instance: {id}"),
+                cause,
+                now,
+            );
             activity.progress = 50;
             let group_name = group.name.clone();
             if let Some(member) = group.member_mut(id) {

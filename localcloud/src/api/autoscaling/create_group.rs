@@ -1,5 +1,7 @@
 //! Groups are born. What is common to creating and updating one is here too.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, de::IgnoredAny};
 
 use super::{
@@ -292,10 +294,10 @@ pub fn check_placement(
     zones: Vec<String>,
     vpc_zone_identifier: Option<String>,
 ) -> Result<(Vec<String>, Vec<String>), ApiError> {
-    if let Some(zone) = zones.iter().find(|zone| **zone != site.zone) {
+    if let Some(zone) = zones.iter().find(|zone| site.zone(zone).is_none()) {
         return Err(ApiError::validation(format!(
             "Invalid Availability Zone(s) [{zone}]: this cloud has {}",
-            site.zone
+            site.zone_names()
         )));
     }
     let subnets: Vec<String> = vpc_zone_identifier
@@ -304,13 +306,24 @@ pub fn check_placement(
         .map(|subnet| subnet.trim().to_owned())
         .filter(|subnet| !subnet.is_empty())
         .collect();
-    if let Some(subnet) = subnets.iter().find(|subnet| **subnet != site.subnet_id) {
-        return Err(ApiError::validation(format!("The subnet ID '{subnet}' does not exist")));
+    let mut of_subnets: Vec<String> = Vec::new();
+    for subnet in &subnets {
+        let missing = || ApiError::validation(format!("The subnet ID '{subnet}' does not exist"));
+        of_subnets.push(site.zone_of_subnet(subnet).ok_or_else(missing)?.name.clone());
     }
     if zones.is_empty() && subnets.is_empty() {
         return Err(ApiError::validation("At least one Availability Zone or VPC Subnet is required."));
     }
-    Ok((vec![site.zone.clone()], subnets))
+    if subnets.is_empty() {
+        return Ok((zones, subnets));
+    }
+    let as_set = |names: &[String]| names.iter().cloned().collect::<BTreeSet<String>>();
+    if !zones.is_empty() && as_set(&zones) != as_set(&of_subnets) {
+        return Err(ApiError::validation(
+            "The availability zones of the specified subnets and the Auto Scaling group do not match",
+        ));
+    }
+    Ok((of_subnets, subnets))
 }
 
 /// # Errors

@@ -54,7 +54,7 @@ impl Operation for DescribeAutoScalingInstances {
     const ACTION: &'static str = "DescribeAutoScalingInstances";
     type Output = DescribeAutoScalingInstancesOutput;
 
-    fn run(self, tx: &mut Transaction<'_>, caller: &Caller<'_>) -> Result<Self::Output, ApiError> {
+    fn run(self, tx: &mut Transaction<'_>, _: &Caller<'_>) -> Result<Self::Output, ApiError> {
         let size = page_size(self.max_records)?;
         let mut details = Vec::new();
         let groups = if self.instance_ids.is_empty() {
@@ -72,7 +72,7 @@ impl Operation for DescribeAutoScalingInstances {
         for group in groups {
             for member in &group.members {
                 if self.instance_ids.is_empty() || self.instance_ids.contains(&member.instance_id) {
-                    details.push(of(&group.name, describe_member(tx, member, &caller.site.zone)));
+                    details.push(of(&group.name, describe_member(tx, member)));
                 }
             }
         }

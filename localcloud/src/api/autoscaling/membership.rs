@@ -25,10 +25,16 @@ pub fn spoken(time: Timestamp) -> String {
     }
 }
 
-/// A new activity of the group, not yet kept.
+/// A new activity of the group in a zone, not yet kept.
 #[must_use]
-pub fn activity(group: &AutoScalingGroup, site: &Site, description: String, cause: String, now: Timestamp) -> Activity {
-    let subnet = group.subnets.first().unwrap_or(&site.subnet_id);
+pub fn activity(
+    group: &AutoScalingGroup,
+    (site, zone): (&Site, &str),
+    description: String,
+    cause: String,
+    now: Timestamp,
+) -> Activity {
+    let subnet = site.subnet_in(zone);
     Activity {
         id: id::uuid(),
         group_name: group.name.clone(),
@@ -39,7 +45,7 @@ pub fn activity(group: &AutoScalingGroup, site: &Site, description: String, caus
         status: "InProgress".to_owned(),
         status_message: None,
         progress: 0,
-        details: format!("{{\"Subnet ID\":\"{subnet}\",\"Availability Zone\":\"{}\"}}", site.zone),
+        details: format!("{{\"Subnet ID\":\"{subnet}\",\"Availability Zone\":\"{zone}\"}}"),
         starts_cooldown: false,
     }
 }
@@ -133,7 +139,8 @@ pub fn begin_termination(
     now: Timestamp,
 ) -> Activity {
     let draining = deregister(tx, group, instance_id, now);
-    let mut activity = activity(group, site, format!("Terminating EC2 instance: {instance_id}"), cause, now);
+    let place = (site, group.zone_of(instance_id));
+    let mut activity = activity(group, place, format!("Terminating EC2 instance: {instance_id}"), cause, now);
     if draining {
         "WaitingForELBConnectionDraining".clone_into(&mut activity.status);
     }

@@ -12,8 +12,9 @@ use crate::{
     store::Transaction,
 };
 
-/// Those that this cloud carries out; it has no second zone to balance with.
+/// <https://docs.aws.amazon.com/autoscaling/ec2/userguide/ec2-auto-scaling-suspend-resume-processes.html>
 const PROCESSES: &[&str] = &[
+    "AZRebalance",
     "AddToLoadBalancer",
     "AlarmNotification",
     "HealthCheck",
@@ -23,15 +24,12 @@ const PROCESSES: &[&str] = &[
     "ScheduledActions",
     "Terminate",
 ];
-/// AWS's other one: holding what never runs needs nothing.
-const IDLE_PROCESSES: &[&str] = &["AZRebalance"];
 
 fn chosen(processes: Vec<String>) -> Result<Vec<String>, ApiError> {
-    let known = || PROCESSES.iter().chain(IDLE_PROCESSES);
-    if let Some(unknown) = processes.iter().find(|process| !known().any(|name| name == process)) {
+    if let Some(unknown) = processes.iter().find(|process| !PROCESSES.iter().any(|name| name == process)) {
         return Err(ApiError::validation(format!("Invalid scaling process: {unknown}")));
     }
-    Ok(if processes.is_empty() { known().map(|&name| name.to_owned()).collect() } else { processes })
+    Ok(if processes.is_empty() { PROCESSES.iter().map(|&name| name.to_owned()).collect() } else { processes })
 }
 
 #[derive(Deserialize)]

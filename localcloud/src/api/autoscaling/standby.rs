@@ -61,8 +61,13 @@ impl Operation for EnterStandby {
             }
             cause.push('.');
             membership::deregister(tx, &group, id, now);
-            let mut activity =
-                membership::activity(&group, caller.site, format!("Moving EC2 instance to Standby: {id}"), cause, now);
+            let mut activity = membership::activity(
+                &group,
+                (caller.site, group.zone_of(id)),
+                format!("Moving EC2 instance to Standby: {id}"),
+                cause,
+                now,
+            );
             activity.progress = 50;
             if let Some(member) = group.member_mut(id) {
                 member.lifecycle = Lifecycle::EnteringStandby;
@@ -108,7 +113,7 @@ impl Operation for ExitStandby {
             );
             group.desired_capacity = desired;
             let description = format!("Moving EC2 instance out of Standby: {id}");
-            let mut activity = membership::activity(&group, caller.site, description, cause, now);
+            let mut activity = membership::activity(&group, (caller.site, group.zone_of(id)), description, cause, now);
             "PreInService".clone_into(&mut activity.status);
             activity.progress = 30;
             if let Some(member) = group.member_mut(id) {

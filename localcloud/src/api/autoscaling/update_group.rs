@@ -88,10 +88,12 @@ impl Operation for UpdateAutoScalingGroup {
         if !self.availability_zones.is_empty() || self.vpc_zone_identifier.is_some() {
             let subnets_given = self.vpc_zone_identifier.is_some();
             let (zones, subnets) = check_placement(caller.site, self.availability_zones, self.vpc_zone_identifier)?;
-            group.zones = zones;
             if subnets_given {
                 group.subnets = subnets;
+            } else if !group.subnets.is_empty() {
+                group.subnets = zones.iter().map(|zone| caller.site.subnet_in(zone).to_owned()).collect();
             }
+            group.zones = zones;
         }
         if self.health_check_type.is_some() {
             group.health_check_type = check_health_check_type(self.health_check_type)?;

@@ -12,7 +12,6 @@ use crate::{
         block_device::BlockDevice,
         id,
         instance::Instance,
-        site::Site,
         snapshot::{Snapshot, SnapshotState},
         tag::Tags,
         time::Timestamp,
@@ -189,14 +188,14 @@ fn usable(tx: &mut Transaction<'_>, id: &str) -> Result<std::sync::Arc<Snapshot>
 }
 
 /// Writes the volumes of an instance that is being launched.
-pub(super) fn create(tx: &mut Transaction<'_>, site: &Site, instance: &Instance, devices: &[BlockDevice], tags: &Tags) {
+pub(super) fn create(tx: &mut Transaction<'_>, instance: &Instance, devices: &[BlockDevice], tags: &Tags) {
     let now = Timestamp::now();
     for device in devices {
         let Some(size_gib) = device.size_gib else { continue };
         tx.put(Volume {
             id: id::new("vol"),
             size_gib,
-            zone: site.zone.clone(),
+            zone: instance.zone.clone(),
             volume_type: device.volume_type.clone().unwrap_or_else(|| volumes::DEFAULT_TYPE.to_owned()),
             state: VolumeState::Creating,
             created: now,

@@ -12,7 +12,10 @@ use crate::{
         error::ApiError,
         operation::{Caller, Operation},
     },
-    model::instance_type::{self, INSTANCE_TYPES, InstanceType},
+    model::{
+        instance_type::{self, INSTANCE_TYPES, InstanceType},
+        site::Zone,
+    },
     store::Transaction,
 };
 
@@ -52,7 +55,7 @@ struct TypeDetails {
     disk: u32,
     memory: u64,
     network_interfaces: u32,
-    availability: Option<[ZoneCapacity; 1]>,
+    availability: Option<Vec<ZoneCapacity>>,
 }
 
 #[derive(Debug, Serialize)]
@@ -175,8 +178,9 @@ impl Operation for DescribeInstanceTypes {
             pagination::page(kinds, |kind| kind.name.to_owned(), self.max_results, self.next_token.as_deref())?;
         let instance_type_details = self.availability.map(|with_capacity| {
             let available = launch::room(tx, caller.site);
-            let capacity = || ZoneCapacity {
-                zone_name: caller.site.zone.clone(),
+            // The zones share the machine.
+            let capacity = |zone: &Zone| ZoneCapacity {
+                zone_name: zone.name.clone(),
                 max: caller.site.instance_limit as usize,
                 available,
             };
@@ -186,7 +190,7 @@ impl Operation for DescribeInstanceTypes {
                 disk: images::ROOT_SIZE_GIB,
                 memory: kind.memory_mib,
                 network_interfaces: 1,
-                availability: with_capacity.then(|| [capacity()]),
+                availability: with_capacity.then(|| caller.site.zones().map(capacity).collect()),
             };
             kinds.iter().map(details).collect()
         });
@@ -238,23 +242,23 @@ impl Operation for DescribeInstanceTypeOfferings {
     fn run(self, _: &mut Transaction<'_>, caller: &Caller<'_>) -> Result<Offerings, ApiError> {
         dry_run::check(self.dry_run)?;
         let location_type = self.location_type.unwrap_or_else(|| "region".to_owned());
-        let location = match location_type.as_str() {
-            "region" => &caller.site.region,
-            "availability-zone" | "availability-zone-id" => &caller.site.zone,
+        let locations: Vec<&String> = match location_type.as_str() {
+            "region" => vec![&caller.site.region],
+            "availability-zone" | "availability-zone-id" => caller.site.zones().map(|zone| &zone.name).collect(),
             other => {
                 return Err(ApiError::invalid_parameter_value(format!(
                     "Value ({other}) for parameter locationType is invalid."
                 )));
             }
         };
-        let offering = |kind: &InstanceType| Offering {
+        let offering = |kind: &InstanceType, location: &str| Offering {
             instance_type: kind.name,
             location_type: location_type.clone(),
-            location: location.clone(),
+            location: location.to_owned(),
         };
-        let offerings =
-            filters::retain(&self.filters, OFFERING_COLUMNS, None, INSTANCE_TYPES.iter().map(offering).collect())?;
-        let key = |offering: &Offering| offering.instance_type.to_owned();
+        let everywhere = INSTANCE_TYPES.iter().flat_map(|kind| locations.iter().map(|place| offering(kind, place)));
+        let offerings = filters::retain(&self.filters, OFFERING_COLUMNS, None, everywhere.collect())?;
+        let key = |offering: &Offering| format!("{} {}", offering.instance_type, offering.location);
         let (instance_type_offering_set, next_token) =
             pagination::page(offerings, key, self.max_results, self.next_token.as_deref())?;
         Ok(Offerings { instance_type_offering_set, next_token })

@@ -122,9 +122,9 @@ impl InterfaceItem {
         };
         Self {
             network_interface_id: id_of(&instance.id),
-            subnet_id: site.subnet_id.clone(),
+            subnet_id: site.subnet_in(&instance.zone).to_owned(),
             vpc_id: site.vpc_id.clone(),
-            availability_zone: site.zone.clone(),
+            availability_zone: instance.zone.clone(),
             description: String::new(),
             owner_id: owner.clone(),
             requester_id: None,
@@ -162,11 +162,13 @@ impl InterfaceItem {
         let digest = Sha256::digest(format!("{} {}", balancer.name, balancer.created));
         let digits: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
         let [_, _, third, fourth] = balancer.address.octets();
+        // One program serves all zones.
+        let zone = balancer.zones.first().unwrap_or(&site.home.name);
         Self {
             network_interface_id: format!("eni-0{digits}"),
-            subnet_id: site.subnet_id.clone(),
+            subnet_id: site.subnet_in(zone).to_owned(),
             vpc_id: site.vpc_id.clone(),
-            availability_zone: site.zone.clone(),
+            availability_zone: zone.clone(),
             // By this, tools wait until a balancer is gone before they delete its group.
             description: format!("ELB {}", balancer.name),
             owner_id: site.account_id.clone(),

@@ -26,13 +26,10 @@ use crate::{
     store::Transaction,
 };
 
-/// As RunInstances does without the parameter.
 /// What an instance is if nobody says otherwise.
 pub const DEFAULT_INSTANCE_TYPE: &str = "m1.small";
-/// The first host number given out; those below are the gateway's and in reserve.
+/// The first host number of a zone that is given out; in the first zone, those below are the gateway's and in reserve.
 const FIRST_HOST: u16 = 10;
-/// The last: those from `.255.0` on are the load balancers'.
-const LAST_HOST: u16 = 0xfeff;
 /// Host numbers that are looked at together.
 const BLOCK: u16 = 256;
 /// User-data before base64 (<https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instancedata-add-user-data.html>).
@@ -97,7 +94,8 @@ pub fn launch(
     let volume_tags = data.tag_specifications.get("volume").cloned().unwrap_or_default();
     let mut instance_tags = data.tag_specifications.get("instance").cloned().unwrap_or_default();
     instance_tags.extend(tags.iter().map(|(key, value)| (key.clone(), value.clone())));
-    let hosts = free_hosts(tx, site, count as usize)?;
+    let zone = data.zone.as_ref().unwrap_or(&site.home.name);
+    let hosts = free_hosts(tx, site, zone, count as usize)?;
     let reservation_id = id::new("r");
     let now = Timestamp::now();
     let mut instances = Vec::with_capacity(hosts.len());
@@ -111,7 +109,8 @@ pub fn launch(
             instance_type: instance_type.to_owned(),
             state: InstanceState::Pending,
             launched: now,
-            private_ip: Ipv4Addr::new(site.subnet.0, site.subnet.1, third, fourth),
+            zone: zone.clone(),
+            private_ip: site.address(host),
             public_ip: Ipv4Addr::new(site.public_subnet.0, site.public_subnet.1, third, fourth),
             // Locally administered; the rest is the address, so that it is as unique.
             mac_address: format!("02:00:{:02x}:{:02x}:{third:02x}:{fourth:02x}", site.subnet.0, site.subnet.1),
@@ -138,7 +137,7 @@ pub fn launch(
             tags: instance_tags.clone(),
             trouble: None,
         };
-        block_devices::create(tx, site, &instance, &devices, &volume_tags);
+        block_devices::create(tx, &instance, &devices, &volume_tags);
         tx.put(instance.clone());
         instances.push(instance);
     }
@@ -212,17 +211,17 @@ fn groups_of(tx: &mut Transaction<'_>, data: &LaunchData) -> Result<Vec<String>,
 
 /// Host numbers that nobody holds. Those of remembered, terminated instances come last: what still remembers such an
 /// address, a connection or a log, is then not misled.
-fn free_hosts(tx: &mut Transaction<'_>, site: &Site, count: usize) -> Result<Vec<u16>, ApiError> {
-    let [first, last] = [FIRST_HOST, LAST_HOST].map(|host| host / BLOCK);
+fn free_hosts(tx: &mut Transaction<'_>, site: &Site, zone: &str, count: usize) -> Result<Vec<u16>, ApiError> {
+    let (start, length) = site.hosts_in(zone);
+    let (first, last) = (start / BLOCK, (start + (length - 1)) / BLOCK);
     let mut fresh: Vec<u16> = Vec::with_capacity(count);
     for block in first..=last {
         if fresh.len() >= count {
             break;
         }
         // Most blocks are full, or empty, and nobody in them is looked at.
-        let [third, _] = (block * BLOCK).to_be_bytes();
-        let name = Instance::address_block(Ipv4Addr::new(site.subnet.0, site.subnet.1, third, 0));
-        let hosts = (block * BLOCK).max(FIRST_HOST)..=(block * BLOCK + (BLOCK - 1)).min(LAST_HOST);
+        let name = Instance::address_block(site.address(block * BLOCK));
+        let hosts = (block * BLOCK).max(start + FIRST_HOST)..=(block * BLOCK + (BLOCK - 1));
         if tx.count::<Instance>(Instance::BY_ADDRESS_BLOCK, &name) >= hosts.len() {
             continue;
         }
@@ -232,7 +231,7 @@ fn free_hosts(tx: &mut Transaction<'_>, site: &Site, count: usize) -> Result<Vec
     }
     fresh.truncate(count);
     if fresh.len() < count {
-        fresh.extend(abandoned_hosts(tx, &fresh, count - fresh.len()));
+        fresh.extend(abandoned_hosts(tx, zone, &fresh, count - fresh.len()));
     }
     if fresh.len() < count {
         return Err(ApiError::new("InsufficientFreeAddressesInSubnet", "The subnet has no free addresses left"));
@@ -240,9 +239,10 @@ fn free_hosts(tx: &mut Transaction<'_>, site: &Site, count: usize) -> Result<Vec
     Ok(fresh)
 }
 
-/// Host numbers of terminated instances, which nobody else holds by now.
-fn abandoned_hosts(tx: &mut Transaction<'_>, fresh: &[u16], count: usize) -> Vec<u16> {
-    let remembered = tx.find::<Instance>(Instance::BY_PRESENCE, Instance::REMEMBERED);
+/// Host numbers of terminated instances of the zone, which nobody else holds by now.
+fn abandoned_hosts(tx: &mut Transaction<'_>, zone: &str, fresh: &[u16], count: usize) -> Vec<u16> {
+    let mut remembered = tx.find::<Instance>(Instance::BY_PRESENCE, Instance::REMEMBERED);
+    remembered.retain(|instance| instance.zone == zone);
     let present = tx.find::<Instance>(Instance::BY_PRESENCE, Instance::PRESENT);
     let held: HashSet<u16> = present.iter().map(|instance| host(instance.private_ip)).collect();
     let hosts: BTreeSet<u16> = remembered.iter().map(|instance| host(instance.private_ip)).collect();

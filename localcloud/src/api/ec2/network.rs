@@ -1,5 +1,7 @@
-//! What a cloud is born with: one VPC, one subnet, one zone, one region. Gateways are no records here, so that
+//! What a cloud is born with: one VPC, one region, and its zones with a subnet each. Gateways are no records here, so that
 //! their list is empty.
+
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
@@ -15,9 +17,15 @@ use crate::{
         error::ApiError,
         operation::{Caller, Operation},
     },
-    model::{instance::Instance, site::Site},
+    model::{
+        instance::Instance,
+        site::{Site, Zone},
+    },
     store::Transaction,
 };
+
+/// Of each subnet: those below the first that is given out.
+const RESERVED_ADDRESSES: u16 = 10;
 
 macro_rules! describe {
     ($action:ident, $ids:literal) => {
@@ -169,24 +177,35 @@ impl Operation for DescribeSubnets {
 
     fn run(self, tx: &mut Transaction<'_>, caller: &Caller<'_>) -> Result<Subnets, ApiError> {
         dry_run::check(self.dry_run)?;
-        let Site { account_id, subnet_id, vpc_id, zone, .. } = caller.site;
-        let held = tx.count::<Instance>(Instance::BY_PRESENCE, Instance::PRESENT);
-        let subnet = SubnetItem {
+        let site @ Site { account_id, vpc_id, .. } = caller.site;
+        let mut held: BTreeMap<&str, usize> = BTreeMap::new();
+        let present = tx.find::<Instance>(Instance::BY_PRESENCE, Instance::PRESENT);
+        for instance in &present {
+            *held.entry(&instance.zone).or_default() += 1;
+        }
+        let subnet = |zone @ Zone { name, subnet_id }: &Zone| SubnetItem {
             subnet_id: subnet_id.clone(),
             subnet_arn: format!("arn:aws:ec2:{}:{account_id}:subnet/{subnet_id}", caller.region),
             owner_id: account_id.clone(),
             state: "available",
             vpc_id: vpc_id.clone(),
-            cidr_block: caller.site.cidr(),
-            available_ip_address_count: usize::from(u16::MAX - 255 - 10) - held,
-            availability_zone: zone.clone(),
+            cidr_block: site.cidr_in(name),
+            available_ip_address_count: usize::from(site.hosts_in(name).1 - RESERVED_ADDRESSES)
+                .saturating_sub(held.get(name.as_str()).copied().unwrap_or(0)),
+            availability_zone: zone.name.clone(),
             default_for_az: true,
             map_public_ip_on_launch: true,
             tag_set: Vec::new(),
         };
         let missing = |id: &str| identifiers::not_found("InvalidSubnetID", "subnet ID", id);
-        let subnets =
-            select(vec![subnet], &self.ids, |subnet| &subnet.subnet_id, missing, &self.filters, SUBNET_COLUMNS)?;
+        let subnets = select(
+            site.zones().map(subnet).collect(),
+            &self.ids,
+            |subnet| &subnet.subnet_id,
+            missing,
+            &self.filters,
+            SUBNET_COLUMNS,
+        )?;
         let (subnet_set, next_token) =
             pagination::page(subnets, |subnet| subnet.subnet_id.clone(), self.max_results, self.next_token.as_deref())?;
         Ok(Subnets { subnet_set, next_token })
@@ -295,10 +314,10 @@ impl Operation for DescribeAvailabilityZones {
 
     fn run(self, _: &mut Transaction<'_>, caller: &Caller<'_>) -> Result<Zones, ApiError> {
         dry_run::check(self.dry_run)?;
-        let Site { zone, region, .. } = caller.site;
-        let item = ZoneItem {
-            zone_name: zone.clone(),
-            zone_id: zone.clone(),
+        let site @ Site { region, .. } = caller.site;
+        let item = |zone: &Zone| ZoneItem {
+            zone_name: zone.name.clone(),
+            zone_id: zone.name.clone(),
             zone_state: "available",
             region_name: region.clone(),
             opt_in_status: "opt-in-not-required",
@@ -309,10 +328,19 @@ impl Operation for DescribeAvailabilityZones {
         };
         let named: Vec<String> = self.zone_names.into_iter().chain(self.zone_ids).collect();
         let missing = |name: &str| {
-            ApiError::invalid_parameter_value(format!("Invalid availability zone: [{name}]; the only zone is {zone}"))
+            ApiError::invalid_parameter_value(format!(
+                "Invalid availability zone: [{name}]; there are {}",
+                site.zone_names()
+            ))
         };
-        let availability_zone_info =
-            select(vec![item], &named, |zone| &zone.zone_name, missing, &self.filters, ZONE_COLUMNS)?;
+        let availability_zone_info = select(
+            site.zones().map(item).collect(),
+            &named,
+            |zone| &zone.zone_name,
+            missing,
+            &self.filters,
+            ZONE_COLUMNS,
+        )?;
         Ok(Zones { availability_zone_info })
     }
 }

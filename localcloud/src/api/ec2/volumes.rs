@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     block_devices, dry_run, identifiers,
-    instances::{item::attachment_state, parameters::check_zone},
+    instances::item::attachment_state,
     tag_specifications::{TagItem, TagSpecification, tag_set, tags_for},
 };
 use crate::{
@@ -152,16 +152,14 @@ impl Operation for CreateVolume {
                 "Volumes of this cloud are neither encrypted nor attached to several instances.",
             ));
         }
-        if caller.site.zone != self.availability_zone {
-            let known = check_zone(caller.site, Some(&self.availability_zone));
-            return Err(known.err().map_or_else(
-                || {
-                    ApiError::new(
-                        "InvalidZone.NotFound",
-                        format!("The zone '{}' does not exist.", self.availability_zone),
-                    )
-                },
-                |error| ApiError { code: "InvalidZone.NotFound".to_owned(), ..error },
+        if caller.site.zone(&self.availability_zone).is_none() {
+            return Err(ApiError::new(
+                "InvalidZone.NotFound",
+                format!(
+                    "The zone '{}' does not exist; there are {}.",
+                    self.availability_zone,
+                    caller.site.zone_names()
+                ),
             ));
         }
         let snapshot_id = self.snapshot_id.filter(|id| !id.is_empty());

@@ -77,12 +77,10 @@ impl Operation for CreateLoadBalancer {
             }
             (false, true) => {
                 placement::check_zones(caller.site, &self.availability_zones)?;
-                (self.availability_zones, vec![caller.site.subnet_id.clone()])
+                let subnets = placement::subnets_of(caller.site, &self.availability_zones);
+                (self.availability_zones, subnets)
             }
-            (true, false) => {
-                placement::check_subnets(caller.site, &self.subnets)?;
-                (vec![caller.site.zone.clone()], self.subnets)
-            }
+            (true, false) => (placement::zones_of(caller.site, &self.subnets)?, self.subnets),
         };
         let security_group_ids = if self.security_groups.is_empty() {
             vec![placement::default_security_group(tx, caller.site)?]

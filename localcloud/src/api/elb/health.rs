@@ -166,10 +166,10 @@ impl Operation for DescribeInstanceHealth {
         };
         let mut instance_states = Vec::new();
         for instance_id in ids {
-            let instance = tx.get::<Instance>(&instance_id).map(|instance| instance.state);
+            let instance = tx.get::<Instance>(&instance_id);
             let (state, reason_code, description) = match (balancer.backends.get(&instance_id), instance) {
-                (Some(backend), instance) => verdict(&balancer, backend, instance.unwrap_or(InstanceState::Terminated)),
-                (None, Some(state)) if state.is_alive() => (
+                (Some(backend), instance) => verdict(&balancer, backend, instance.as_deref()),
+                (None, Some(instance)) if instance.state.is_alive() => (
                     "OutOfService",
                     "Instance",
                     "Instance is not currently registered with the LoadBalancer.".to_owned(),
@@ -187,7 +187,7 @@ impl Operation for DescribeInstanceHealth {
 fn verdict(
     balancer: &LoadBalancer,
     backend: &Backend,
-    instance: InstanceState,
+    instance: Option<&Instance>,
 ) -> (&'static str, &'static str, String) {
     let words = |state, code, description: &str| (state, code, description.to_owned());
     if let Some(trouble) = &balancer.trouble {
@@ -196,7 +196,7 @@ fn verdict(
     if backend.draining_since.is_some() {
         return words("InService", "N/A", "Instance deregistration currently in progress.");
     }
-    match instance {
+    match instance.map_or(InstanceState::Terminated, |instance| instance.state) {
         InstanceState::Stopping | InstanceState::Stopped => {
             return words("OutOfService", "Instance", "Instance is in stopped state.");
         }
@@ -205,6 +205,13 @@ fn verdict(
         }
         InstanceState::Pending => return words("OutOfService", "Instance", "Instance is in pending state."),
         InstanceState::Running => {}
+    }
+    if instance.is_some_and(|instance| !balancer.zones.contains(&instance.zone)) {
+        return words(
+            "OutOfService",
+            "Instance",
+            "Instance is in the EC2 Availability Zone for which LoadBalancer is not configured to route traffic to.",
+        );
     }
     match backend.healthy {
         Some(true) => words("InService", "N/A", "N/A"),

@@ -8,30 +8,58 @@ use crate::{
         error::ApiError,
         operation::{Caller, Operation},
     },
-    model::{security_group::SecurityGroup, site::Site},
+    model::{load_balancer::LoadBalancer, security_group::SecurityGroup, site::Site},
     store::Transaction,
 };
 
 /// # Errors
 /// When a zone is not this cloud's.
 pub fn check_zones(site: &Site, zones: &[String]) -> Result<(), ApiError> {
-    match zones.iter().find(|zone| **zone != site.zone) {
+    match zones.iter().find(|zone| site.zone(zone).is_none()) {
         Some(zone) => Err(ApiError::validation(format!(
             "Requested Availability Zone {zone} is not valid; this cloud has {}",
-            site.zone
+            site.zone_names()
         ))),
         None => Ok(()),
     }
 }
 
+/// The zones of these subnets.
+///
 /// # Errors
-/// When a subnet is not this cloud's.
-pub fn check_subnets(site: &Site, subnets: &[String]) -> Result<(), ApiError> {
-    match subnets.iter().find(|subnet| **subnet != site.subnet_id) {
-        Some(subnet) => Err(ApiError::new("SubnetNotFound", format!("The subnet ID '{subnet}' does not exist"))),
-        None if subnets.len() > 1 => Err(ApiError::new("InvalidSubnet", "A subnet is named twice")),
-        None => Ok(()),
+/// When a subnet is not this cloud's, or is named twice.
+pub fn zones_of(site: &Site, subnets: &[String]) -> Result<Vec<String>, ApiError> {
+    let mut zones: Vec<String> = Vec::new();
+    for subnet in subnets {
+        let missing = || ApiError::new("SubnetNotFound", format!("The subnet ID '{subnet}' does not exist"));
+        let zone = site.zone_of_subnet(subnet).ok_or_else(missing)?;
+        if zones.contains(&zone.name) {
+            return Err(ApiError::new("InvalidSubnet", format!("The subnet '{subnet}' is named twice")));
+        }
+        zones.push(zone.name.clone());
     }
+    Ok(zones)
+}
+
+/// The subnets of these zones.
+pub fn subnets_of(site: &Site, zones: &[String]) -> Vec<String> {
+    zones.iter().map(|zone| site.subnet_in(zone).to_owned()).collect()
+}
+
+/// Lets a balancer stand in these zones too.
+fn enter(balancer: &mut LoadBalancer, site: &Site, zones: Vec<String>) {
+    for zone in zones {
+        if !balancer.zones.contains(&zone) {
+            balancer.zones.push(zone);
+        }
+    }
+    balancer.subnets = subnets_of(site, &balancer.zones);
+}
+
+/// Takes it out of these zones. Whatever is in one of them and registered gets nothing any more.
+fn leave(balancer: &mut LoadBalancer, site: &Site, zones: &[String]) {
+    balancer.zones.retain(|zone| !zones.contains(zone));
+    balancer.subnets = subnets_of(site, &balancer.zones);
 }
 
 /// # Errors
@@ -109,12 +137,7 @@ impl Operation for AttachLoadBalancerToSubnets {
 
     fn run(self, tx: &mut Transaction<'_>, caller: &Caller<'_>) -> Result<Self::Output, ApiError> {
         change(tx, &self.load_balancer_name, |balancer| {
-            check_subnets(caller.site, &self.subnets)?;
-            for subnet in self.subnets {
-                if !balancer.subnets.contains(&subnet) {
-                    balancer.subnets.push(subnet);
-                }
-            }
+            enter(balancer, caller.site, zones_of(caller.site, &self.subnets)?);
             Ok(SubnetsOutput { subnets: balancer.subnets.clone() })
         })
     }
@@ -131,9 +154,11 @@ impl Operation for DetachLoadBalancerFromSubnets {
     const ACTION: &'static str = "DetachLoadBalancerFromSubnets";
     type Output = SubnetsOutput;
 
-    fn run(self, tx: &mut Transaction<'_>, _caller: &Caller<'_>) -> Result<Self::Output, ApiError> {
+    fn run(self, tx: &mut Transaction<'_>, caller: &Caller<'_>) -> Result<Self::Output, ApiError> {
         change(tx, &self.load_balancer_name, |balancer| {
-            balancer.subnets.retain(|subnet| !self.subnets.contains(subnet));
+            // One that is none of its subnets is ignored.
+            let zones = self.subnets.iter().filter_map(|subnet| caller.site.zone_of_subnet(subnet));
+            leave(balancer, caller.site, &zones.map(|zone| zone.name.clone()).collect::<Vec<_>>());
             if balancer.subnets.is_empty() {
                 return Err(invalid_configuration("The load balancer must be attached to at least one subnet"));
             }
@@ -162,11 +187,7 @@ impl Operation for EnableAvailabilityZonesForLoadBalancer {
     fn run(self, tx: &mut Transaction<'_>, caller: &Caller<'_>) -> Result<Self::Output, ApiError> {
         change(tx, &self.load_balancer_name, |balancer| {
             check_zones(caller.site, &self.availability_zones)?;
-            for zone in self.availability_zones {
-                if !balancer.zones.contains(&zone) {
-                    balancer.zones.push(zone);
-                }
-            }
+            enter(balancer, caller.site, self.availability_zones);
             Ok(ZonesOutput { availability_zones: balancer.zones.clone() })
         })
     }
@@ -183,9 +204,9 @@ impl Operation for DisableAvailabilityZonesForLoadBalancer {
     const ACTION: &'static str = "DisableAvailabilityZonesForLoadBalancer";
     type Output = ZonesOutput;
 
-    fn run(self, tx: &mut Transaction<'_>, _caller: &Caller<'_>) -> Result<Self::Output, ApiError> {
+    fn run(self, tx: &mut Transaction<'_>, caller: &Caller<'_>) -> Result<Self::Output, ApiError> {
         change(tx, &self.load_balancer_name, |balancer| {
-            balancer.zones.retain(|zone| !self.availability_zones.contains(zone));
+            leave(balancer, caller.site, &self.availability_zones);
             if balancer.zones.is_empty() {
                 return Err(invalid_configuration(
                     "The load balancer must have at least one Availability Zone enabled",

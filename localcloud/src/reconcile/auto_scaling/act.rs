@@ -5,7 +5,9 @@ mod lifecycle;
 /// Scheduled actions and instance refreshes.
 mod plans;
 
-use super::decide::{Illness, Step};
+use std::collections::BTreeMap;
+
+use super::decide::{Illness, Need, Step};
 use crate::{
     api::{
         autoscaling::{
@@ -81,10 +83,13 @@ impl Pass<'_> {
                 }
                 Step::Terminate(id) => self.terminate(tx, &group, &id),
                 Step::Forget(id) => self.forget(tx, &mut group, &id),
-                Step::Launch { count, from, replacing } => match self.refusal {
-                    Some(refusal) => self.note_failed_launch(tx, &mut group, from, count, replacing, refusal),
-                    None => self.launch(tx, &mut group, from, count, replacing)?,
-                },
+                Step::Launch { zones, from, need } => {
+                    let cause = self.launch_cause(&group, from, zones.len(), &need);
+                    match self.refusal {
+                        Some(refusal) => self.note_failed_launch(tx, &mut group, &zones, cause, refusal),
+                        None => self.launch(tx, &mut group, &zones, &cause)?,
+                    }
+                }
                 Step::ForgetCause => group.capacity_change = None,
                 Step::Remove => {
                     delete_group::remove(tx, &group.name);
@@ -183,12 +188,11 @@ impl Pass<'_> {
         &self,
         tx: &mut Transaction<'_>,
         group: &mut AutoScalingGroup,
-        from: usize,
-        count: u32,
-        replacing: bool,
+        zones: &[String],
+        cause: &str,
     ) -> Result<(), PassError> {
         let refused = |error: ApiError| PassError::Launch(error.message);
-        let (launched_from, data) = launch_source::resolve(tx, group.launches_from()).map_err(refused)?;
+        let (launched_from, mut data) = launch_source::resolve(tx, group.launches_from()).map_err(refused)?;
         let mut tags: Tags = group
             .tags
             .iter()
@@ -196,19 +200,27 @@ impl Pass<'_> {
             .map(|tag| (tag.key.clone(), tag.value.clone()))
             .collect();
         tags.insert(GROUP_TAG.to_owned(), group.name.clone());
-        let instances = launch(tx, self.site, &data, count, &tags, None).map_err(refused)?;
-        let cause = self.launch_cause(group, from, count, replacing);
+        let mut counts: BTreeMap<&String, u32> = BTreeMap::new();
+        for zone in zones {
+            *counts.entry(zone).or_default() += 1;
+        }
+        let mut instances = Vec::with_capacity(zones.len());
+        for (zone, count) in counts {
+            data.zone = Some(zone.clone());
+            instances.extend(launch(tx, self.site, &data, count, &tags, None).map_err(refused)?);
+        }
         let starts_cooldown = group.capacity_change.take().is_some_and(|change| change.starts_cooldown);
         for instance in instances {
             let description = format!("Launching a new EC2 instance: {}", instance.id);
-            let mut activity = membership::activity(group, self.site, description, cause.clone(), self.now);
+            let mut activity =
+                membership::activity(group, (self.site, &instance.zone), description, cause.to_owned(), self.now);
             "PreInService".clone_into(&mut activity.status);
             activity.progress = 30;
             activity.starts_cooldown = starts_cooldown;
             group.members.push(Member {
                 protected_from_scale_in: group.new_instances_protected,
                 holds_cooldown: starts_cooldown,
-                ..Member::joining(instance.id, launched_from.clone(), &activity.id, self.now)
+                ..Member::joining(instance.id, instance.zone, launched_from.clone(), &activity.id, self.now)
             });
             membership::record(tx, activity);
         }
@@ -216,20 +228,25 @@ impl Pass<'_> {
         Ok(())
     }
 
-    fn launch_cause(&self, group: &AutoScalingGroup, from: usize, count: u32, replacing: bool) -> String {
+    fn launch_cause(&self, group: &AutoScalingGroup, from: usize, count: usize, need: &Need) -> String {
         let now = spoken(self.now);
         let difference = format!(
             "At {now} an instance was started in response to a difference between desired and actual capacity, increasing the capacity from {from} to {}.",
-            from + count as usize
+            from + count
         );
-        match &group.capacity_change {
-            Some(change) => format!("{}  {difference}", change.cause),
-            None if replacing => {
+        match (&group.capacity_change, need) {
+            (Some(change), _) => format!("{}  {difference}", change.cause),
+            (None, Need::Balance(words)) => {
+                format!(
+                    "At {now} availability zones {words} respectively. An instance was launched to aid in balancing the group's zones."
+                )
+            }
+            (None, Need::Replacement) => {
                 format!(
                     "At {now} an instance was launched in response to an unhealthy instance needing to be replaced."
                 )
             }
-            None => difference,
+            (None, Need::Capacity) => difference,
         }
     }
 
@@ -237,15 +254,14 @@ impl Pass<'_> {
         &mut self,
         tx: &mut Transaction<'_>,
         group: &mut AutoScalingGroup,
-        from: usize,
-        count: u32,
-        replacing: bool,
+        zones: &[String],
+        cause: String,
         refusal: &str,
     ) {
         let description =
             format!("Launching a new EC2 instance.  Status Reason: {refusal}  Launching EC2 instance failed.");
-        let cause = self.launch_cause(group, from, count, replacing);
-        let mut activity = membership::activity(group, self.site, description, cause, self.now);
+        let zone = zones.first().map_or("", String::as_str);
+        let mut activity = membership::activity(group, (self.site, zone), description, cause, self.now);
         "Failed".clone_into(&mut activity.status);
         activity.status_message = Some(format!("{refusal}  Launching EC2 instance failed."));
         activity.progress = 100;

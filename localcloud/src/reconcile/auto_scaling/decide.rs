@@ -6,6 +6,8 @@ pub mod due;
 mod hooks;
 /// Which members an instance refresh replaces next.
 mod refresh;
+/// Over which zones a group spreads.
+mod zones;
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -38,6 +40,17 @@ pub enum Illness {
     FailsAtBalancer,
     /// A user said so.
     UserSaysSo,
+}
+
+/// Why the group launches.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Need {
+    /// There are fewer than it wants.
+    Capacity,
+    /// One was unhealthy.
+    Replacement,
+    /// A zone has too few of them, as these words tell.
+    Balance(String),
 }
 
 /// Why a healthy member is replaced.
@@ -81,8 +94,8 @@ pub enum Step {
     Terminate(String),
     /// Its instance is terminated: it is no member any more.
     Forget(String),
-    /// So many are missing.
-    Launch { count: u32, from: usize, replacing: bool },
+    /// One is missing in each of these zones, which may repeat.
+    Launch { zones: Vec<String>, from: usize, need: Need },
     /// The desired capacity was changed, and there is nothing to do for it.
     ForgetCause,
     /// The group is being deleted and has no members any more.
@@ -160,14 +173,20 @@ pub fn decide(view: &View<'_>) -> Vec<Step> {
     }
     staying.retain(|member| retiring.iter().all(|(id, _)| *id != member.instance_id));
     steps.extend(retiring.into_iter().map(|(id, why)| Step::Retire(id, why)));
-    // A refresh may launch before it terminates.
-    let desired = group.desired_capacity as usize + refreshed.surplus;
+    // A refresh may launch before it terminates, and so may what evens the zones out.
+    let imbalance = view.imbalance(&staying);
+    let desired = group.desired_capacity as usize + refreshed.surplus.max(usize::from(imbalance.is_some()));
     if staying.len() < desired {
         // After one that did not even come up the next one is launched after a pause, which that step sets.
         let held_back = stillborn || group.launch_trouble.as_ref().is_some_and(|(_, next)| *next > view.now);
         if !held_back && !group.is_suspended("Launch") {
-            let count = u32::try_from(desired - staying.len()).unwrap_or(group.desired_capacity);
-            steps.push(Step::Launch { count, from: staying.len(), replacing });
+            let need = match imbalance {
+                Some(words) => Need::Balance(words),
+                None if replacing => Need::Replacement,
+                None => Need::Capacity,
+            };
+            let zones = view.zones_of_launches(&staying, desired - staying.len());
+            steps.push(Step::Launch { zones, from: staying.len(), need });
         }
     } else if staying.len() > desired {
         if !group.is_suspended("Terminate") {
@@ -295,16 +314,30 @@ impl View<'_> {
         self.group.health_check_type == "ELB" && past_grace && serving.any(|balancer| fails(balancer))
     }
 
-    /// Those that go when the group shrinks: by its termination policies, in their order; protected ones never.
-    fn victims<'m>(&self, mut members: Vec<&'m Member>, count: usize) -> Vec<&'m Member> {
-        members.retain(|member| !member.protected_from_scale_in);
-        members.sort_by_cached_key(|member| {
-            let ranks = self.group.termination_policies.iter().flat_map(|policy| self.ranks(policy, member));
-            // Whatever the policies leave open is decided the same way each time.
-            (ranks.collect::<Vec<_>>(), member.joined, member.instance_id.clone())
+    /// Those that go when the group shrinks: from where the most are, and there by its termination policies, in their
+    /// order; protected ones never.
+    fn victims<'m>(&'m self, members: Vec<&'m Member>, count: usize) -> Vec<&'m Member> {
+        let mut spread = self.spread(&members);
+        let mut left: Vec<(Vec<i64>, &Member)> = members
+            .into_iter()
+            .filter(|member| !member.protected_from_scale_in)
+            .map(|member| {
+                (self.group.termination_policies.iter().flat_map(|of| self.ranks(of, member)).collect(), member)
+            })
+            .collect();
+        // Whatever the policies leave open is decided the same way each time.
+        left.sort_by(|(ranks, member), (others, other)| {
+            (ranks, member.joined, &member.instance_id).cmp(&(others, other.joined, &other.instance_id))
         });
-        members.truncate(count);
-        members
+        let mut victims = Vec::with_capacity(count);
+        while victims.len() < count && !left.is_empty() {
+            let most = left.iter().map(|(_, member)| spread.crowd(&member.zone)).max();
+            let first = left.iter().position(|(_, member)| Some(spread.crowd(&member.zone)) == most).unwrap_or(0);
+            let (_, victim) = left.remove(first);
+            spread.remove(&victim.zone);
+            victims.push(victim);
+        }
+        victims
     }
 
     /// By which a policy orders members; the least go first

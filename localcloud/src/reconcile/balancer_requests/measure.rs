@@ -1,12 +1,12 @@
 //! Requests and health as metrics, under which names and when
 //! (<https://docs.aws.amazon.com/elasticloadbalancing/latest/classic/elb-cloudwatch-metrics.html>). Pure.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, net::SocketAddrV4, sync::Arc};
 
 use crate::{
     drivers::BalancerRequest,
     metrics::{Metric, Sample, StatisticSet},
-    model::{load_balancer::LoadBalancer, time::Timestamp},
+    model::{load_balancer::LoadBalancer, site::Site, time::Timestamp},
 };
 
 const NAMESPACE: &str = "AWS/ELB";
@@ -14,50 +14,66 @@ const NAMESPACE: &str = "AWS/ELB";
 /// are exact.
 const DIGITS: u32 = 3;
 
-/// How many instances are in service, of each balancer that has any.
-pub fn health(balancers: &[Arc<LoadBalancer>], zone: &str, time: Timestamp) -> Vec<Sample> {
+/// How many instances are in service, of each balancer that has any; `zones` are the instances'.
+pub fn health(balancers: &[Arc<LoadBalancer>], zones: &BTreeMap<String, String>, time: Timestamp) -> Vec<Sample> {
     let mut samples = Vec::new();
     for balancer in balancers {
-        let registered: Vec<_> =
-            balancer.backends.values().filter(|backend| backend.draining_since.is_none()).collect();
-        if registered.is_empty() {
-            continue;
+        // Healthy ones and others, of the whole and of each zone.
+        let mut counts: BTreeMap<Option<&str>, [u64; 2]> = BTreeMap::new();
+        for (instance_id, backend) in &balancer.backends {
+            let Some(zone) = zones.get(instance_id).filter(|_| backend.draining_since.is_none()) else { continue };
+            let healthy = backend.healthy == Some(true) && balancer.zones.contains(zone);
+            for place in [None, Some(zone.as_str())] {
+                counts.entry(place).or_default()[usize::from(!healthy)] += 1;
+            }
         }
-        let healthy = registered.iter().filter(|backend| backend.healthy == Some(true)).count();
-        for (name, count) in [("HealthyHostCount", healthy), ("UnHealthyHostCount", registered.len() - healthy)] {
-            add(&mut samples, (&balancer.name, zone), name, "Count", time, &StatisticSet::of(as_float(count as u64)));
+        for (zone, counts) in counts {
+            for (name, count) in ["HealthyHostCount", "UnHealthyHostCount"].into_iter().zip(counts) {
+                let values = StatisticSet::of(as_float(count));
+                add(&mut samples, (&balancer.name, zone), name, "Count", time, &values);
+            }
         }
     }
     samples
 }
 
-/// What ended requests come to, by the period in which they ended.
-pub fn requests(requests: &[BalancerRequest], zone: &str, period_secs: u32) -> Vec<Sample> {
-    let mut tallies: BTreeMap<(&str, Timestamp), Tally> = BTreeMap::new();
+/// What ended requests come to, by the period in which they ended. The zone is that of the instance; that of a request
+/// which none got is the first.
+pub fn requests(requests: &[BalancerRequest], site: &Site, period_secs: u32) -> Vec<Sample> {
+    let mut tallies: BTreeMap<(&str, Option<&str>, Timestamp), Tally> = BTreeMap::new();
     for request in requests {
         let end = Timestamp::from_seconds(request.end_micros as f64 / 1e6).floor_to(period_secs);
-        tallies.entry((&request.balancer, end)).or_default().add(request);
+        let instance = request.instance.as_ref().and_then(|instance| instance.parse::<SocketAddrV4>().ok());
+        let zone = instance.map_or(&site.home, |instance| site.zone_at(*instance.ip()));
+        for place in [None, Some(zone.name.as_str())] {
+            tallies.entry((&request.balancer, place, end)).or_default().add(request);
+        }
     }
     let mut samples = Vec::new();
-    for ((balancer, time), tally) in &tallies {
+    for ((balancer, zone, time), tally) in &tallies {
         for (name, unit, values) in tally.values() {
-            add(&mut samples, (balancer, zone), name, unit, *time, &values);
+            add(&mut samples, (balancer, *zone), name, unit, *time, &values);
         }
     }
     samples
 }
 
-/// Under all four sets of dimensions.
+/// Under the sets of dimensions with the zone, or under those without one.
 fn add(
     samples: &mut Vec<Sample>,
-    (balancer, zone): (&str, &str),
+    (balancer, zone): (&str, Option<&str>),
     name: &str,
     unit: &str,
     time: Timestamp,
     values: &StatisticSet,
 ) {
-    let (balancer, zone) = (("LoadBalancerName", balancer), ("AvailabilityZone", zone));
-    for dimensions in [&[balancer, zone][..], &[balancer], &[zone], &[]] {
+    let balancer = ("LoadBalancerName", balancer);
+    let zone = zone.map(|zone| ("AvailabilityZone", zone));
+    let sets = match zone {
+        Some(zone) => [vec![balancer, zone], vec![zone]],
+        None => [vec![balancer], Vec::new()],
+    };
+    for dimensions in &sets {
         let metric = Metric::new(NAMESPACE, name, dimensions);
         samples.push(Sample { metric, time, unit: unit.to_owned(), values: values.clone() });
     }
@@ -178,6 +194,10 @@ mod tests {
     use super::*;
     use crate::metrics::{Metrics, statistic::Statistic};
 
+    fn site() -> Site {
+        Site::new((10, 77), (127, 77), 8773).with_zones(2)
+    }
+
     fn request(end_secs: i64, latency_micros: u64, status: u16) -> BalancerRequest {
         BalancerRequest {
             balancer: "web".into(),
@@ -203,8 +223,8 @@ mod tests {
 
     #[test]
     fn requests_are_counted_under_every_set_of_dimensions() {
-        let samples = requests(&[request(5, 1000, 200), request(6, 3000, 404), request(17, 2000, 200)], "z", 10);
-        let zone = ("AvailabilityZone", "z");
+        let samples = requests(&[request(5, 1000, 200), request(6, 3000, 404), request(17, 2000, 200)], &site(), 10);
+        let zone = ("AvailabilityZone", "PARTI00");
         let balancer = ("LoadBalancerName", "web");
         for dimensions in [&[][..], &[zone], &[balancer], &[balancer, zone]] {
             assert_eq!(statistic(&samples, "RequestCount", dimensions, Statistic::Sum), Some(3.0), "{dimensions:?}");
@@ -220,10 +240,19 @@ mod tests {
     }
 
     #[test]
+    fn requests_and_healthy_instances_are_counted_in_the_zone_of_the_instance_and_of_the_whole() {
+        let elsewhere = BalancerRequest { instance: Some("10.77.16.10:80".into()), ..request(5, 1000, 200) };
+        let samples = requests(&[request(5, 1000, 200), elsewhere.clone(), elsewhere], &site(), 10);
+        let count = |zone| statistic(&samples, "RequestCount", &[("AvailabilityZone", zone)], Statistic::Sum);
+        assert_eq!((count("PARTI00"), count("PARTI01")), (Some(1.0), Some(2.0)));
+        assert_eq!(statistic(&samples, "RequestCount", &[("LoadBalancerName", "web")], Statistic::Sum), Some(3.0));
+    }
+
+    #[test]
     fn what_found_no_instance_is_answered_but_not_routed() {
         let unrouted =
             BalancerRequest { instance: None, instance_status: None, times_micros: None, ..request(5, 0, 503) };
-        let samples = requests(&[unrouted], "z", 10);
+        let samples = requests(&[unrouted], &site(), 10);
         assert_eq!(statistic(&samples, "HTTPCode_ELB_5XX", &[], Statistic::Sum), Some(1.0));
         assert_eq!(statistic(&samples, "RequestCount", &[], Statistic::Sum), None);
         assert_eq!(statistic(&samples, "Latency", &[], Statistic::Average), None);
@@ -232,7 +261,7 @@ mod tests {
     #[test]
     fn many_latencies_stay_few_values_and_their_sum_exact() {
         let many: Vec<_> = (0..100_000).map(|number| request(5, 1_000 + number, 200)).collect();
-        let samples = requests(&many, "z", 10);
+        let samples = requests(&many, &site(), 10);
         let latency = samples.iter().find(|sample| sample.metric.name == "Latency").expect("measured");
         assert!(latency.values.values.len() < 2_000, "{}", latency.values.values.len());
         assert_eq!((latency.values.count, latency.values.maximum), (100_000.0, 0.100_999));

@@ -193,7 +193,8 @@ mod tests {
             healthy_threshold: 2,
             unhealthy_threshold: 2,
         };
-        let backend = BalancerBackend { instance_id: "i-1".into(), address: Ipv4Addr::new(10, 77, 0, 10), draining };
+        let backend =
+            BalancerBackend { instance_id: "i-1".into(), address: Ipv4Addr::new(10, 77, 0, 10), weight: 1, draining };
         let balancer = Balancer {
             name: "web".into(),
             dns_name: "web-1.elb.localhost".into(),

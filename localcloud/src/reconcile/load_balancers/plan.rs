@@ -26,6 +26,8 @@ use crate::{
 
 /// Each port is a socket of the proxy, so that whole ranges are left out.
 const MOST_PORTS_OF_A_RANGE: u16 = 16;
+/// HAProxy's (<https://docs.haproxy.org/2.6/configuration.html#5.2-weight>).
+const GREATEST_WEIGHT: u32 = 256;
 
 /// The plan, and what it takes to follow the records without looking at all of them.
 #[derive(Default)]
@@ -156,18 +158,25 @@ fn remove(lists: &mut BTreeMap<String, BTreeSet<String>>, key: &str, value: &str
 
 fn planned(tx: &mut Transaction<'_>, balancer: &LoadBalancer) -> Balancer {
     let check = &balancer.health_check;
-    let backends: Vec<BalancerBackend> = balancer
-        .backends
-        .iter()
-        .filter_map(|(instance_id, backend)| {
-            let instance = tx.get::<Instance>(instance_id).filter(|instance| instance.state.is_alive())?;
-            Some(BalancerBackend {
-                instance_id: instance_id.clone(),
-                address: instance.private_ip,
-                draining: backend.draining_since.is_some(),
-            })
-        })
-        .collect();
+    let mut of_zones: BTreeMap<String, u32> = BTreeMap::new();
+    let mut zones: Vec<String> = Vec::new();
+    let mut backends: Vec<BalancerBackend> = Vec::new();
+    for (instance_id, backend) in &balancer.backends {
+        let instance = tx.get::<Instance>(instance_id).filter(|instance| instance.state.is_alive());
+        // What is in a zone where the balancer does not stand gets nothing.
+        let Some(instance) = instance.filter(|instance| balancer.zones.contains(&instance.zone)) else { continue };
+        let draining = backend.draining_since.is_some();
+        *of_zones.entry(instance.zone.clone()).or_default() += u32::from(!draining);
+        zones.push(instance.zone.clone());
+        let (instance_id, address) = (instance_id.clone(), instance.private_ip);
+        backends.push(BalancerBackend { instance_id, address, weight: 1, draining });
+    }
+    if !balancer.cross_zone && of_zones.len() > 1 {
+        // Each zone gets the same, and each instance its share of its zone's.
+        for (backend, zone) in backends.iter_mut().zip(&zones) {
+            backend.weight = (GREATEST_WEIGHT / of_zones[zone].max(1)).max(1);
+        }
+    }
     Balancer {
         name: balancer.name.clone(),
         dns_name: balancer.dns_name.clone(),

@@ -95,6 +95,7 @@ impl Cloud {
                 subnet: Prefix(10, 77),
                 public_subnet: Prefix(127, 77),
                 instance_limit: 40,
+                zones: 2,
             },
             faults: Faults::default(),
         };
@@ -179,7 +180,7 @@ impl Cloud {
 
     /// Creates a volume of 1 GiB and returns its id.
     pub(super) fn create_volume(&self) -> String {
-        text(&self.ok("CreateVolume", &[("AvailabilityZone", &self.site.zone), ("Size", "1")]), "volumeId")
+        text(&self.ok("CreateVolume", &[("AvailabilityZone", &self.site.home.name), ("Size", "1")]), "volumeId")
     }
 
     /// Waits until it is so, or fails with what was waited for.

@@ -62,7 +62,7 @@ async fn a_volume_comes_back_from_its_snapshot_as_large_or_larger() {
         "InvalidParameterValue"
     );
 
-    let zone = cloud.site.zone.clone();
+    let zone = cloud.site.home.name.clone();
     let restore =
         |size: &str| cloud.call("CreateVolume", &[("AvailabilityZone", &zone), ("SnapshotId", &id), ("Size", size)]);
     let larger = text(&restore("3").expect("larger"), "volumeId");

@@ -37,7 +37,12 @@ async fn reloads_lose_no_request_and_no_health() {
         let other = balancer(&format!("other-{round}"), free_port().await, backend.port, &[("i-9", SECOND, false)]);
         let mut web = web.clone();
         if round % 2 == 0 {
-            web.backends.push(BalancerBackend { instance_id: "i-2".to_owned(), address: SECOND, draining: false });
+            web.backends.push(BalancerBackend {
+                instance_id: "i-2".to_owned(),
+                address: SECOND,
+                weight: 1,
+                draining: false,
+            });
         }
         world.proxy.apply(&plan(vec![web, other])).await.expect("applies");
         assert_eq!(world.status_of("i-1").await.expect("known").healthy, Some(true), "after reload {round}");
@@ -143,6 +148,7 @@ async fn no_change_of_listeners_certificates_policies_or_instances_fails_a_reque
             web.backends.push(BalancerBackend {
                 instance_id: "i-2".to_owned(),
                 address: SECOND,
+                weight: 1,
                 draining: round % 3 == 2,
             });
         }

@@ -5,7 +5,7 @@ use std::{sync::atomic::Ordering, time::Duration};
 use localcloud::{
     drivers::ProxyDriver as _,
     metrics::{Metric, Metrics, statistic::Statistic},
-    model::time::Timestamp,
+    model::{site::Site, time::Timestamp},
     reconcile::balancer_requests::measure,
 };
 use tokio::task::JoinSet;
@@ -58,7 +58,7 @@ async fn as_many_requests_wait_as_a_classic_elb_lets_wait_and_the_others_are_ref
     })
     .await;
     let metrics = Metrics::default();
-    metrics.record(measure::requests(&ended, "PARTI00", 10));
+    metrics.record(measure::requests(&ended, &Site::new((10, 77), (127, 77), 8773), 10));
     let now = Timestamp::now();
     let of = |name: &str, statistic: Statistic| {
         let metric = Metric::new("AWS/ELB", name, &[("LoadBalancerName", "web")]);

@@ -224,7 +224,12 @@ pub(super) fn balancer(name: &str, port: u16, instance_port: u16, backends: &[(&
         },
         backends: backends
             .iter()
-            .map(|&(id, address, draining)| BalancerBackend { instance_id: id.to_owned(), address, draining })
+            .map(|&(id, address, draining)| BalancerBackend {
+                instance_id: id.to_owned(),
+                address,
+                weight: 1,
+                draining,
+            })
             .collect(),
         idle_timeout_secs: 60,
         proxy_protocol_ports: BTreeSet::new(),

@@ -12,7 +12,10 @@ use super::super::{
 };
 use crate::{
     api::error::ApiError,
-    model::{launch_template::LaunchData, site::Site},
+    model::{
+        launch_template::LaunchData,
+        site::{Site, Zone},
+    },
     store::Transaction,
 };
 
@@ -45,6 +48,9 @@ pub struct LaunchParameters {
     pub instance_initiated_shutdown_behavior: Option<String>,
     #[serde(default)]
     pub placement: Option<Placement>,
+    /// RunInstances has it beside what a template has.
+    #[serde(skip)]
+    pub subnet_id: Option<String>,
     #[serde(default, rename = "BlockDeviceMapping")]
     pub block_device_mappings: Vec<BlockDeviceMapping>,
     #[serde(default, rename = "NetworkInterface")]
@@ -123,8 +129,9 @@ impl LaunchParameters {
         data.disable_api_termination = self.disable_api_termination.unwrap_or(data.disable_api_termination);
         data.disable_api_stop = self.disable_api_stop.unwrap_or(data.disable_api_stop);
         data.ebs_optimized = self.ebs_optimized.unwrap_or(data.ebs_optimized);
+        let mut zone = None;
         if let Some(placement) = &self.placement {
-            check_zone(site, placement.availability_zone.as_deref())?;
+            zone = placement.availability_zone.as_deref().map(|name| zone_named(site, name)).transpose()?;
             if placement.tenancy.as_deref().is_some_and(|tenancy| tenancy != "default") {
                 return Err(ApiError::unsupported("The only tenancy of this cloud is 'default'."));
             }
@@ -134,7 +141,8 @@ impl LaunchParameters {
             data.block_devices.push(device);
         }
         let mut group_ids = self.security_group_ids;
-        if let Some(interface) = primary_interface(site, self.network_interfaces)? {
+        let mut subnet_id = self.subnet_id;
+        if let Some(interface) = primary_interface(self.network_interfaces)? {
             if !group_ids.is_empty() || !self.security_groups.is_empty() {
                 return Err(ApiError::new(
                     "InvalidParameterCombination",
@@ -142,7 +150,19 @@ impl LaunchParameters {
                 ));
             }
             group_ids = interface.security_group_ids;
+            subnet_id = interface.subnet_id.or(subnet_id);
         }
+        if let Some(subnet_id) = &subnet_id {
+            let of_subnet = zone_with(site, subnet_id)?;
+            if zone.is_some_and(|zone| zone != of_subnet) {
+                return Err(ApiError::invalid_parameter_value(format!(
+                    "The availability zone of the subnet {subnet_id} is {}, not the one that is asked for",
+                    of_subnet.name
+                )));
+            }
+            zone = Some(of_subnet);
+        }
+        data.zone = zone.map(|zone| zone.name.clone()).or(data.zone);
         for name in &self.security_groups {
             group_ids.push(identifiers::security_group(tx, None, Some(name))?.id.clone());
         }
@@ -234,7 +254,7 @@ impl MetadataOptions {
     }
 }
 
-fn primary_interface(site: &Site, interfaces: Vec<NetworkInterface>) -> Result<Option<NetworkInterface>, ApiError> {
+fn primary_interface(interfaces: Vec<NetworkInterface>) -> Result<Option<NetworkInterface>, ApiError> {
     let mut interfaces = interfaces.into_iter();
     let Some(interface) = interfaces.next() else { return Ok(None) };
     if interfaces.next().is_some() || interface.device_index.unwrap_or(0) != 0 {
@@ -247,25 +267,21 @@ fn primary_interface(site: &Site, interfaces: Vec<NetworkInterface>) -> Result<O
             "An instance's interface always has a public address and goes with the instance in this cloud.",
         ));
     }
-    check_subnet(site, interface.subnet_id.as_deref())?;
     Ok(Some(interface))
 }
 
-pub(in super::super) fn check_zone(site: &Site, zone: Option<&str>) -> Result<(), ApiError> {
-    match zone {
-        Some(zone) if zone != site.zone => Err(ApiError::new(
-            "InvalidParameterValue",
-            format!("Invalid availability zone: [{zone}]; the only zone is {}", site.zone),
-        )),
-        _ => Ok(()),
-    }
+fn zone_named<'s>(site: &'s Site, name: &str) -> Result<&'s Zone, ApiError> {
+    site.zone(name).ok_or_else(|| {
+        ApiError::invalid_parameter_value(format!(
+            "Invalid availability zone: [{name}]; there are {}",
+            site.zone_names()
+        ))
+    })
 }
 
-pub(in super::super) fn check_subnet(site: &Site, subnet: Option<&str>) -> Result<(), ApiError> {
-    match subnet {
-        Some(subnet) if subnet != site.subnet_id => Err(identifiers::not_found("InvalidSubnetID", "subnet ID", subnet)),
-        _ => Ok(()),
-    }
+fn zone_with<'s>(site: &'s Site, subnet_id: &str) -> Result<&'s Zone, ApiError> {
+    let missing = || identifiers::not_found("InvalidSubnetID", "subnet ID", subnet_id);
+    site.zone_of_subnet(subnet_id).ok_or_else(missing)
 }
 
 pub(super) fn shutdown_terminates(behaviour: &str) -> Result<bool, ApiError> {

@@ -12,9 +12,7 @@ use super::{
         tag_specifications::TagSpecification,
     },
     item::{Reservation, Surroundings},
-    parameters::{
-        IamInstanceProfile, LaunchParameters, MetadataOptions, Monitoring, NetworkInterface, Placement, check_subnet,
-    },
+    parameters::{IamInstanceProfile, LaunchParameters, MetadataOptions, Monitoring, NetworkInterface, Placement},
 };
 use crate::{
     api::{
@@ -99,7 +97,6 @@ impl Operation for RunInstances {
                 self.min_count, self.max_count
             )));
         }
-        check_subnet(site, self.subnet_id.as_deref())?;
         let base = match &self.launch_template {
             None => LaunchData::default(),
             Some(template) => launch_templates::resolve(
@@ -147,6 +144,7 @@ impl RunInstances {
             metadata_options: self.metadata_options,
             instance_initiated_shutdown_behavior: self.instance_initiated_shutdown_behavior,
             placement: self.placement,
+            subnet_id: self.subnet_id,
             block_device_mappings: self.block_device_mappings,
             network_interfaces: self.network_interfaces,
             ebs_optimized: self.ebs_optimized,

@@ -147,7 +147,7 @@ impl Operation for DescribeInstanceStatus {
         let seen = filters::retain(&self.filters, COLUMNS, None, seen)?;
         let (seen, next_token) = pagination::page(seen, order, self.max_results, self.next_token.as_deref())?;
         let item = |seen: Seen| StatusItem {
-            availability_zone: caller.site.zone.clone(),
+            availability_zone: seen.instance.zone.clone(),
             events_set: Vec::new(),
             instance_state: seen.instance.state.into(),
             system_status: Summary::of_system(&seen.instance),

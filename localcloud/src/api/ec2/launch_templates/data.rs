@@ -23,6 +23,7 @@ pub struct DataItem {
     disable_api_termination: Option<bool>,
     disable_api_stop: Option<bool>,
     ebs_optimized: Option<bool>,
+    placement: Option<PlacementItem>,
     user_data: Option<String>,
     monitoring: Option<MonitoringItem>,
     instance_initiated_shutdown_behavior: Option<&'static str>,
@@ -33,6 +34,12 @@ pub struct DataItem {
 #[derive(Debug, Serialize)]
 struct ProfileItem {
     name: String,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct PlacementItem {
+    availability_zone: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -71,6 +78,7 @@ impl From<&LaunchData> for DataItem {
             disable_api_termination: data.disable_api_termination.then_some(true),
             disable_api_stop: data.disable_api_stop.then_some(true),
             ebs_optimized: data.ebs_optimized.then_some(true),
+            placement: data.zone.clone().map(|availability_zone| PlacementItem { availability_zone }),
             user_data: data.user_data.as_ref().map(|bytes| STANDARD.encode(bytes)),
             monitoring: data.monitoring.then_some(MonitoringItem { enabled: true }),
             instance_initiated_shutdown_behavior: data.shutdown_terminates.then_some("terminate"),

@@ -70,6 +70,15 @@ impl Operation for AttachVolume {
                 format!("Instance '{}' is not 'running': it is {state}.", instance.id),
             ));
         }
+        if volume.zone != instance.zone {
+            return Err(ApiError::new(
+                "InvalidVolume.ZoneMismatch",
+                format!(
+                    "The volume '{}' is not in the same availability zone as instance '{}': {} and {}",
+                    volume.id, instance.id, volume.zone, instance.zone
+                ),
+            ));
+        }
         let taken = tx.list::<Volume>().iter().any(|other| {
             other
                 .attachment

@@ -100,12 +100,12 @@ impl<'a> Backend<'a> {
     }
 
     fn server(&self, backend: &BalancerBackend, settings: &HaproxySettings, balancer: &Balancer) -> String {
-        let BalancerBackend { instance_id, address, draining } = backend;
+        let BalancerBackend { instance_id, address, draining, .. } = backend;
         let mut line = format!(
             "server {instance_id} {address}:{}{} weight {}",
             self.port,
             in_namespace(settings),
-            u32::from(!draining)
+            weight(backend)
         );
         // A classic ELB does not ask who an instance is, short of a policy of trusted keys.
         if self.protocol.is_encrypted() {
@@ -164,8 +164,8 @@ fn render_checks(text: &mut Text, settings: &HaproxySettings, balancer: &Balance
     text.line(format!("source {}", balancer.source));
     let tls = if target.tls { " check-ssl verify none" } else { "" };
     for backend in &balancer.backends {
-        let BalancerBackend { instance_id, address, draining } = backend;
-        let weight = u32::from(!draining);
+        let BalancerBackend { instance_id, address, .. } = backend;
+        let weight = weight(backend);
         let port = target.port;
         text.line(format!(
             "server {instance_id} {address}:{port}{} weight {weight} check{tls}",
@@ -173,6 +173,11 @@ fn render_checks(text: &mut Text, settings: &HaproxySettings, balancer: &Balance
         ));
         servers.push(Server { backend: name.clone(), name: instance_id.clone(), address: *address, port, weight });
     }
+}
+
+/// Whoever is on the way out gets nothing new.
+fn weight(backend: &BalancerBackend) -> u32 {
+    if backend.draining { 0 } else { backend.weight }
 }
 
 /// ELB's HealthCheck.Target: `HTTP:80/path`, `HTTPS:443/path`, `TCP:80`, `SSL:443`.

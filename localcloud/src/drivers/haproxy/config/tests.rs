@@ -44,8 +44,18 @@ fn balancer(name: &str, listeners: &[(BalancerProtocol, u16, u16)]) -> Balancer 
             unhealthy_threshold: 4,
         },
         backends: vec![
-            BalancerBackend { instance_id: "i-1".to_owned(), address: [10, 77, 0, 11].into(), draining: false },
-            BalancerBackend { instance_id: "i-2".to_owned(), address: [10, 77, 0, 12].into(), draining: true },
+            BalancerBackend {
+                instance_id: "i-1".to_owned(),
+                address: [10, 77, 0, 11].into(),
+                weight: 1,
+                draining: false,
+            },
+            BalancerBackend {
+                instance_id: "i-2".to_owned(),
+                address: [10, 77, 0, 12].into(),
+                weight: 1,
+                draining: true,
+            },
         ],
         idle_timeout_secs: 60,
         proxy_protocol_ports: BTreeSet::new(),

@@ -35,7 +35,8 @@ impl Pass<'_> {
         if let Err(refusal) = resize(group, &action, &spoken(self.now)) {
             let description = format!("Executing scheduled action {name}.  Status Reason: {refusal}");
             let cause = format!("At {} the scheduled action {name} executed.", spoken(self.now));
-            let mut activity = membership::activity(group, self.site, description, cause, self.now);
+            let mut activity =
+                membership::activity(group, (self.site, group.zone_of("")), description, cause, self.now);
             "Failed".clone_into(&mut activity.status);
             activity.status_message = Some(refusal);
             activity.progress = 100;

@@ -7,6 +7,8 @@ use crate::model::load_balancer::{Backend, ConnectionDraining, HealthCheck};
 mod lifecycle;
 /// Instance refreshes.
 mod refresh;
+/// Several zones.
+mod zones;
 
 const NOW: i64 = 10_000;
 
@@ -25,6 +27,7 @@ fn template(id: &str, version: &str) -> LaunchSource {
 fn member(id: &str, lifecycle: Lifecycle) -> Member {
     Member {
         instance_id: id.to_owned(),
+        zone: "a".to_owned(),
         lifecycle,
         healthy: true,
         protected_from_scale_in: false,
@@ -37,6 +40,10 @@ fn member(id: &str, lifecycle: Lifecycle) -> Member {
     }
 }
 
+fn launch(count: usize, from: usize, need: Need) -> Step {
+    Step::Launch { zones: vec!["a".to_owned(); count], from, need }
+}
+
 fn group(desired_capacity: u32, members: Vec<Member>) -> AutoScalingGroup {
     AutoScalingGroup {
         name: "web".into(),
@@ -47,7 +54,7 @@ fn group(desired_capacity: u32, members: Vec<Member>) -> AutoScalingGroup {
         max_size: 6,
         desired_capacity,
         default_cooldown_secs: 300,
-        zones: Vec::new(),
+        zones: vec!["a".into()],
         subnets: Vec::new(),
         load_balancer_names: vec!["lb".into()],
         health_check_type: "ELB".into(),
@@ -88,7 +95,7 @@ fn balancer(healthy: &[(&str, Option<bool>)]) -> LoadBalancer {
         created: at(0),
         address: Ipv4Addr::new(10, 77, 255, 1),
         scheme: "internet-facing".into(),
-        zones: Vec::new(),
+        zones: vec!["a".into()],
         subnets: Vec::new(),
         security_group_ids: Vec::new(),
         listeners: Vec::new(),
@@ -133,10 +140,10 @@ use Lifecycle::{InService, Pending, Terminating};
 
 #[test]
 fn all_missing_members_are_launched_at_once() {
-    assert_eq!(settled(&group(4, Vec::new())), [Step::Launch { count: 4, from: 0, replacing: false }]);
+    assert_eq!(settled(&group(4, Vec::new())), [launch(4, 0, Need::Capacity)]);
     let half = group(4, vec![member("i-1", InService), member("i-2", Pending)]);
     let states = [("i-2", InstanceState::Pending)];
-    assert_eq!(steps(&half, &states, balancer(&[]), NOW), [Step::Launch { count: 2, from: 2, replacing: false }]);
+    assert_eq!(steps(&half, &states, balancer(&[]), NOW), [launch(2, 2, Need::Capacity)]);
 }
 
 #[test]
@@ -153,8 +160,7 @@ fn a_running_instance_enters_service() {
 fn a_vanished_or_stopped_member_is_replaced_though_its_grace_lasts() {
     for state in [InstanceState::Terminated, InstanceState::ShuttingDown, InstanceState::Stopped] {
         let group = group(1, vec![member("i-1", InService)]);
-        let expected =
-            [Step::Replace("i-1".into(), Illness::Gone), Step::Launch { count: 1, from: 0, replacing: true }];
+        let expected = [Step::Replace("i-1".into(), Illness::Gone), launch(1, 0, Need::Replacement)];
         assert_eq!(steps(&group, &[("i-1", state)], balancer(&[]), 101), expected);
     }
 }
@@ -226,7 +232,7 @@ fn a_failed_launch_is_tried_again_after_its_pause() {
     let held_back = AutoScalingGroup { launch_trouble: Some(("no room".into(), at(NOW + 1))), ..group(1, Vec::new()) };
     assert_eq!(settled(&held_back), []);
     let again = steps(&held_back, &[], balancer(&[]), NOW + 1);
-    assert_eq!(again, [Step::Launch { count: 1, from: 0, replacing: false }]);
+    assert_eq!(again, [launch(1, 0, Need::Capacity)]);
 }
 
 #[test]

@@ -89,8 +89,8 @@ fn a_leaving_member_is_drained_then_held_then_terminated_whatever_its_hooks_say(
 #[test]
 fn one_in_standby_is_no_capacity_and_is_not_watched() {
     let stands_by = member("i-1", Lifecycle::Standby);
-    let launch = [Step::Launch { count: 1, from: 0, replacing: false }];
-    assert_eq!(settled(&group(1, vec![stands_by.clone()])), launch);
+    let launch_one = [launch(1, 0, Need::Capacity)];
+    assert_eq!(settled(&group(1, vec![stands_by.clone()])), launch_one);
     let replaced = group(1, vec![stands_by, member("i-2", InService)]);
     let stopped = [("i-1", InstanceState::Stopped)];
     assert_eq!(steps(&replaced, &stopped, balancer(&[("i-1", Some(false))]), NOW), []);
@@ -145,7 +145,7 @@ fn a_scheduled_action_runs_on_time_and_is_missed_after_two_minutes() {
 fn members_that_served_their_time_are_replaced_one_after_the_other() {
     let members = vec![member("i-1", InService), Member { in_service_since: Some(at(50)), ..member("i-2", InService) }];
     let of = |seconds, members| AutoScalingGroup { max_lifetime_secs: Some(seconds), ..group(2, members) };
-    let oldest = [Step::Retire("i-2".into(), Retirement::TooOld), Step::Launch { count: 1, from: 1, replacing: false }];
+    let oldest = [Step::Retire("i-2".into(), Retirement::TooOld), launch(1, 1, Need::Capacity)];
     assert_eq!(settled(&of(86_400, members.clone())), []);
     assert_eq!(settled(&of(1000, members.clone())), oldest);
     let next_comes = of(1000, vec![members[0].clone(), member("i-3", Pending)]);

@@ -66,8 +66,8 @@ impl Story {
                 Step::Retire(id, _) | Step::Release { instance_id: id, .. } => {
                     self.group.members.retain(|member| member.instance_id != *id);
                 }
-                Step::Launch { count, .. } => {
-                    for _ in 0..*count {
+                Step::Launch { zones, .. } => {
+                    for _ in zones {
                         self.launched += 1;
                         let id = format!("new-{}", self.launched);
                         self.group.members.push(Member {
