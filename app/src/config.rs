@@ -5,6 +5,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use axum::http::HeaderValue;
+use sha2::{Digest as _, Sha256};
 use sqlx::mysql::MySqlConnectOptions;
 
 /// A variable that is missing or cannot be understood.
@@ -80,8 +81,8 @@ pub struct Config {
     pub served_in: Option<String>,
     /// Whether small versions are made; without, pictures are kept undecoded and the index shows them whole.
     pub thumbnails: bool,
-    /// What clients have to send to change anything.
-    pub write_token: Option<String>,
+    /// The SHA-256 of what clients have to send to change anything.
+    pub write_token: Option<[u8; 32]>,
     /// How many changes may come from one address.
     pub writes_per_minute: Option<u32>,
     pub log_format: LogFormat,
@@ -124,7 +125,7 @@ impl Config {
             served_by: variables.header("SERVED_BY")?,
             served_in: variables.text("SERVED_IN").map(|zone| zone.trim().into()),
             thumbnails: variables.parsed("THUMBNAILS", "true", "say true or false")?,
-            write_token: variables.text("WRITE_TOKEN").map(|token| token.trim().into()),
+            write_token: write_token(&variables)?,
             writes_per_minute: match variables.number("WRITES_PER_MINUTE", 0, 0, 1_000_000)? {
                 0 => None,
                 limit => Some(limit as u32),
@@ -136,6 +137,29 @@ impl Config {
 
 fn missing(variable: &'static str, hint: &'static str) -> ConfigError {
     ConfigError { variable, problem: "is not set".into(), hint }
+}
+
+/// The token itself, or its hash where others may read the environment.
+fn write_token(variables: &Variables<'_>) -> Result<Option<[u8; 32]>, ConfigError> {
+    let bad = |problem: &str, hint| ConfigError { variable: "WRITE_TOKEN_SHA256", problem: problem.into(), hint };
+    match (variables.text("WRITE_TOKEN"), variables.text("WRITE_TOKEN_SHA256")) {
+        (Some(_), Some(_)) => Err(bad("is set together with WRITE_TOKEN", "set one of the two")),
+        (Some(token), None) => Ok(Some(Sha256::digest(token.trim()).into())),
+        (None, Some(hash)) => {
+            let no_hash = || bad("is no SHA-256", "give 64 hexadecimal digits: printf %s TOKEN | sha256sum");
+            let mut bytes = [0; 32];
+            let hash = hash.trim().as_bytes();
+            if hash.len() != 2 * bytes.len() {
+                return Err(no_hash());
+            }
+            for (byte, digits) in bytes.iter_mut().zip(hash.chunks(2)) {
+                let digits = str::from_utf8(digits).ok().filter(|digits| !digits.starts_with('+'));
+                *byte = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok()).ok_or_else(no_hash)?;
+            }
+            Ok(Some(bytes))
+        }
+        (None, None) => Ok(None),
+    }
 }
 
 fn database_source(variables: &Variables<'_>) -> Result<DatabaseSource, ConfigError> {
@@ -284,6 +308,7 @@ mod tests {
             ("LOG_FORMAT", "xml"),
             ("THUMBNAILS", "small"),
             ("WRITES_PER_MINUTE", "-1"),
+            ("WRITE_TOKEN_SHA256", "open-sesame"),
         ] {
             let error = with(&[(name, value)]).unwrap_err().to_string();
             assert!(error.starts_with(name), "{name}={value}: {error}");

@@ -27,10 +27,7 @@ pub struct Guard {
 
 impl Guard {
     pub fn new(config: &Config) -> Self {
-        Self {
-            token: config.write_token.as_ref().map(|token| Sha256::digest(token).into()),
-            allowance: config.writes_per_minute.map(Allowance::new),
-        }
+        Self { token: config.write_token, allowance: config.writes_per_minute.map(Allowance::new) }
     }
 
     /// The refusal of a request that may not change anything.

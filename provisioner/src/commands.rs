@@ -171,6 +171,7 @@ fn configure(global: &GlobalOptions) -> Result<Config, Failure> {
         }
         failure
     })?;
+    config.write_token_sha256()?;
     Ok(config)
 }
 

@@ -13,12 +13,15 @@ use crate::error::Failure;
 use crate::files;
 use crate::resources::own_database::OwnDatabase;
 use crate::resources::rollout::HEALTH_LIMIT;
-use crate::state::ScaleBounds;
+use crate::state::{ScaleBounds, sha256_hex};
 
 /// When the group grows and shrinks.
 pub mod scaling;
 /// Every key and what it may be.
 pub mod settings;
+
+/// Characters of a token whose hash others may read.
+const SHORTEST_TOKEN: usize = 16;
 
 /// Which way credentials and addresses are found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, clap::ValueEnum)]
@@ -114,6 +117,10 @@ pub struct WebConfig {
     pub bundle: Option<PathBuf>,
     /// How long a web VM of a new version may take to get healthy.
     pub health_limit_secs: Option<u32>,
+    /// Whoever changes pictures has to send what this file holds.
+    pub write_token_file: Option<PathBuf>,
+    /// How many changes may come from one address.
+    pub writes_per_minute: Option<u32>,
 }
 
 /// The load balancer's listener.
@@ -242,6 +249,24 @@ impl Config {
         };
         let authority = self.database.authority.as_ref().map(read).transpose()?;
         OwnDatabase::new(url, authority).map(Some)
+    }
+
+    /// The SHA-256 of what clients have to send to change pictures, if they have to. Web VMs are told no more than that,
+    /// as whoever may describe them can read it.
+    pub fn write_token_sha256(&self) -> Result<Option<String>, Failure> {
+        let Some(path) = &self.web.write_token_file else { return Ok(None) };
+        let hint = "it holds one line that is hard to guess, for example of `openssl rand -hex 20`";
+        let failed =
+            |why: &str| Failure::usage(format!("reading web.write_token_file {}: {why}", path.display())).hint(hint);
+        let text = files::text(path).map_err(|why| failed(&why.to_string()))?;
+        let token = text.trim();
+        if token.chars().count() < SHORTEST_TOKEN {
+            return Err(failed(&format!("a token has {SHORTEST_TOKEN} characters at least")));
+        }
+        if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(failed("a token is one word of ASCII"));
+        }
+        Ok(Some(sha256_hex(token.as_bytes())))
     }
 
     /// How long a web VM of a new version may take to get healthy.

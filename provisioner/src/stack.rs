@@ -32,7 +32,7 @@ use crate::resources::volume::DataVolume;
 use crate::resources::volume_attachment::{DEVICE, VolumeAttachment};
 use crate::resources::web_endpoint::WebEndpoint;
 use crate::state::{ScaleBounds, private_key_path};
-use crate::user_data::{self, DatabaseFacts, Facts, WebFacts};
+use crate::user_data::{self, DatabaseFacts, Facts, WebFacts, Writers};
 
 /// What a declaration is made from. Commands that only look leave the site empty and name no binary.
 pub struct Blueprint<'a> {
@@ -109,6 +109,10 @@ pub fn declare(blueprint: Blueprint<'_>) -> Vec<Box<dyn Resource>> {
         metadata_tokens,
         access: web_access.clone(),
         database_authority_sha256: own_database.as_ref().and_then(OwnDatabase::authority_sha256),
+        writers: Writers {
+            token_sha256: config.write_token_sha256().ok().flatten(),
+            writes_per_minute: config.web.writes_per_minute,
+        },
         held: learned.held,
     };
     let from = |port, source| Rule { port, from: source };

@@ -57,6 +57,17 @@ pub struct WebFacts {
     pub bundle_sha256: String,
     /// The hash of the database's authority, where it has one of its own.
     pub database_authority_sha256: Option<String>,
+    /// Who may change pictures.
+    pub writers: Writers,
+}
+
+/// Who may change pictures, and how often: everybody, as often as they like, unless this says otherwise.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Writers {
+    /// The hash of what they have to send.
+    pub token_sha256: Option<String>,
+    /// How many changes may come from one address.
+    pub writes_per_minute: Option<u32>,
 }
 
 fn template_value(key: &KeyPair) -> Value {
@@ -105,6 +116,8 @@ pub fn web(facts: &WebFacts) -> CloudResult<String> {
     variables.push(("database_authority_key", Value::from(AUTHORITY_KEY)));
     variables
         .push(("database_authority_sha256", Value::from(facts.database_authority_sha256.as_deref().unwrap_or(""))));
+    variables.push(("write_token_sha256", Value::from(facts.writers.token_sha256.as_deref().unwrap_or(""))));
+    variables.push(("writes_per_minute", Value::from(facts.writers.writes_per_minute.unwrap_or(0))));
     render("web", embedded::WEB, variables)
 }
 
@@ -128,6 +141,7 @@ pub fn sample(kind: VmKind) -> CloudResult<String> {
                 facts,
                 bundle_key: format!("bundle/{bundle_sha256}/imagecrud"),
                 database_authority_sha256: Some(bundle_sha256.clone()),
+                writers: Writers { token_sha256: Some(bundle_sha256.clone()), writes_per_minute: Some(1_000_000) },
                 bundle_sha256,
             })
         }

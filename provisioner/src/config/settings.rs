@@ -79,6 +79,12 @@ pub const SETTINGS: &[Setting] = &[
         Kind::Whole(1, 86_400),
         "How long a web VM of a new version may take to get healthy",
     ),
+    setting("web.write_token_file", Kind::Path, "A file with the token that whoever changes pictures has to send"),
+    setting(
+        "web.writes_per_minute",
+        Kind::Whole(1, 1_000_000),
+        "How many changes of pictures may come from one address",
+    ),
     setting("listener.port", Kind::Whole(1, 65_535), "The load balancer's port"),
     setting("listener.certificate", Kind::Text, "The ARN of a server certificate: HTTPS on the load balancer"),
     setting("listener.host", Kind::Text, "The name that the certificate is for"),

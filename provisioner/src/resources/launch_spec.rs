@@ -13,7 +13,7 @@ use crate::resources::access_key::Access;
 use crate::resources::bundle::LocalBinary;
 use crate::resources::keys;
 use crate::state::sha256_hex;
-use crate::user_data::{self, Facts, WebFacts};
+use crate::user_data::{self, Facts, WebFacts, Writers};
 
 /// The attributes that make a version.
 const PARTS: [&str; 7] =
@@ -54,6 +54,8 @@ pub struct LaunchSpec {
     pub access: Access,
     /// The hash of the authority that signed the certificate of the user's own database.
     pub database_authority_sha256: Option<String>,
+    /// Who may change pictures.
+    pub writers: Writers,
     /// Filled in by the look at the cloud, for all copies of this spec.
     pub held: Arc<Mutex<Option<Held>>>,
 }
@@ -80,6 +82,7 @@ impl LaunchSpec {
             bundle_key: self.binary.object_key(),
             bundle_sha256: self.binary.sha256.clone(),
             database_authority_sha256: self.database_authority_sha256.clone(),
+            writers: self.writers.clone(),
         })?;
         Ok(STANDARD.encode(text))
     }

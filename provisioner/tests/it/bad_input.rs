@@ -257,7 +257,7 @@ const SPOILT: [(&str, &str); 4] = [
 #[test]
 fn files_that_cannot_be_read_are_named_with_the_reason_and_nothing_is_touched() {
     type Set = fn(&Path) -> (PathBuf, Vec<&'static str>);
-    let cases: [(&str, i32, &str, Set); 8] = [
+    let cases: [(&str, i32, &str, Set); 9] = [
         ("the settings", 2, "--config", |home| (home.join("s.toml"), vec!["status", "--config", "s.toml"])),
         ("the settings by default", 2, "--config", |home| (home.join("imagecrud.toml"), vec!["status"])),
         ("an eucarc", 2, "--credentials", |home| {
@@ -278,6 +278,10 @@ fn files_that_cannot_be_read_are_named_with_the_reason_and_nothing_is_touched() 
             let text = "[database]\nurl = \"mysql://a:b@c/d\"\nauthority = \"ca.pem\"\n";
             std::fs::write(home.join("imagecrud.toml"), text).unwrap();
             (home.join("ca.pem"), vec!["plan"])
+        }),
+        ("a token", 2, "hard to guess", |home| {
+            std::fs::write(home.join("imagecrud.toml"), "[web]\nwrite_token_file = \"token\"\n").unwrap();
+            (home.join("token"), vec!["plan"])
         }),
         ("the state", 1, "remove it", |home| {
             std::fs::create_dir(home.join(".imagecrud")).unwrap();
@@ -319,6 +323,7 @@ fn files_that_hold_something_else_are_named_and_nothing_is_touched() {
     write("key", &eucarc(1).replace("AWS_SECRET_ACCESS_KEY", "OTHER"));
     write("euca.ini", "nonsense");
     write("authority.toml", "[database]\nurl = \"mysql://a:b@c/d\"\nauthority = \"nonsense\"\n");
+    write("token.toml", "[web]\nwrite_token_file = \"nonsense\"\n");
     write("good", &eucarc(1));
     std::fs::create_dir(home.path().join(".imagecrud")).unwrap();
     write(".imagecrud/half.json", "{ \"stack\": \"half\", \"stack_id\"");
@@ -334,6 +339,7 @@ fn files_that_hold_something_else_are_named_and_nothing_is_touched() {
             "http://HOST",
         ),
         (&["status", "--credentials", "key"], 2, "AWS_SECRET_ACCESS_KEY", "export NAME=value"),
+        (&["plan", "--config", "token.toml"], 2, "a token has 16 characters at least", "hard to guess"),
         (&["status", "--config", "authority.toml"], 2, "database.authority holds no certificate", "BEGIN CERTIFICATE"),
         (
             &["plan", "--stack", "half", "--credentials", "good"],

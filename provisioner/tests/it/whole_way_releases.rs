@@ -142,13 +142,18 @@ async fn a_restored_backup_has_its_rows_and_a_lost_database_loses_none() {
         eprintln!("skipped: the local cloud needs root for namespaces, mounts and loop devices");
         return;
     }
-    let way = Way::with("[web]\nmin = 2\nmax = 2\n");
+    let way = Way::with("[web]\nmin = 2\nmax = 2\nwrite_token_file = \"write-token\"\n");
+    let token = "guess-this-if-you-can";
+    way.file("write-token", format!("{token}\n").as_bytes());
     let url = way.deployed(&["up"]).trim().to_owned();
-    let samples = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../sample");
+    let cat = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../sample/cat.jpeg").display().to_string();
     let upload = |name: &str| {
-        let cat = samples.join("cat.jpeg").display().to_string();
-        assert!(way.client(&["upload", &cat, &format!("{url}{name}")]).status.success());
+        let picture = format!("{url}{name}");
+        let mut client = way.command("imagecrud");
+        let output = client.args(["upload", &cat, &picture]).env("IMAGECRUD_TOKEN", token).output().expect("it starts");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     };
+    assert!(!way.client(&["upload", &cat, &format!("{url}nobody")]).status.success(), "nobody else may");
     let names = async || {
         let mut names: Vec<String> = pictures(&browser(None), &url).await.into_iter().map(|(name, _)| name).collect();
         names.sort();
