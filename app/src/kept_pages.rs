@@ -18,6 +18,8 @@ const MAX_PAGES: usize = 48;
 const MAX_BYTES: usize = 8 * 1024 * 1024;
 /// A look that takes longer holds up the next one no more.
 const PATIENCE: Duration = Duration::from_millis(250);
+/// How often a look lets all that is ready go first.
+const MAX_YIELDS: u32 = 8;
 
 type Answer = Result<Page, HttpError>;
 
@@ -92,6 +94,21 @@ impl<M: Maker> Place<M> {
     fn state(&self) -> MutexGuard<'_, State<M>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    /// Who waits, as soon as nobody joins them any more while what is ready is done: requests that have come at the same time,
+    /// and the next ones of those who are just being answered.
+    async fn joined(&self) -> Vec<oneshot::Sender<Answer>> {
+        let mut there = 0;
+        for _ in 0..MAX_YIELDS {
+            tokio::task::yield_now().await;
+            let now = self.state().waiting.len();
+            if now == there {
+                break;
+            }
+            there = now;
+        }
+        std::mem::take(&mut self.state().waiting)
+    }
 }
 
 impl<M: Maker> Shelf<M> {
@@ -160,9 +177,7 @@ impl<M: Maker> Places<M> {
 fn look<M: Maker>(shelf: Arc<Shelf<M>>, place: Arc<Place<M>>) {
     tokio::spawn(async move {
         let turn = Turn { shelf: shelf.clone(), place: place.clone() };
-        // Requests that have come with this one join it.
-        tokio::task::yield_now().await;
-        let waiting = std::mem::take(&mut place.state().waiting);
+        let waiting = place.joined().await;
         let mut answering = pin!(async {
             let answer = shelf.answer(&place).await;
             for waiter in waiting {
