@@ -8,6 +8,8 @@ set -euo pipefail
 # command:package. The command tells, on any distribution, whether it is there.
 needed=(
     cc:gcc
+    cmake:cmake
+    nasm:nasm
     systemd-nspawn:systemd-container
     haproxy:haproxy
     dnsmasq:dnsmasq-base

@@ -62,7 +62,7 @@ pub struct Config {
     pub database: DatabaseSource,
     pub database_connections: u32,
     pub object_store: ObjectStoreConfig,
-    /// Uploads that may be in hand at once; each may hold a file of 25 MB, and a megabyte of memory.
+    /// Uploads that may be in hand at once; each may hold a file of 25 MB, and half a megabyte of memory.
     pub upload_slots: usize,
     /// How long to go on accepting after SIGTERM, so that a load balancer can notice.
     pub drain: Duration,

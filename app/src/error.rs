@@ -12,7 +12,7 @@ use crate::photo::{InvalidName, MAX_AREA, MAX_SIDE, PhotoName, percent_encoded};
 use crate::photos_db::CommitError;
 use crate::thumbnail::PictureError;
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct HttpError {
     pub status: StatusCode,
     pub message: Cow<'static, str>,

@@ -12,7 +12,9 @@ pub mod about;
 pub mod deletion;
 /// Liveness and readiness.
 pub mod health;
-/// List and show.
+/// List.
+pub mod index;
+/// Show.
 pub mod photos;
 /// Create or replace.
 pub mod upload;

@@ -18,6 +18,8 @@ pub mod error;
 pub mod guard;
 /// What each route does.
 pub mod handlers;
+/// Finished pages that are given again.
+pub mod kept_pages;
 /// Taking what must not be published (a camera's position) out of a picture, without loss.
 pub mod metadata;
 /// What this server counts.

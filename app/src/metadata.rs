@@ -1,6 +1,9 @@
 //! Takes out of a picture what must not be published: positions, cameras, owners, embedded previews, trailing data.
 //! Lossless: pixels are copied as they stand. What decides the looks stays: colour profile, transparency, animation,
-//! and the orientation, which is written anew as the only tag of a fresh EXIF block.
+//! and the orientation, which is written anew as the only tag of a fresh EXIF block. What is kept moves up in the very buffer
+//! in which the picture came, so that there is never a second one.
+
+use std::ops::Range;
 
 use image::metadata::Orientation;
 
@@ -12,17 +15,51 @@ pub struct Malformed;
 
 pub struct Stripped {
     pub bytes: Vec<u8>,
+    /// How many of them tell all but the pixels; where that is not known, all.
+    pub head: usize,
     pub orientation: Orientation,
 }
 
-pub fn strip(kind: PictureKind, bytes: &[u8]) -> Result<Stripped, Malformed> {
+pub fn strip(kind: PictureKind, bytes: Vec<u8>) -> Result<Stripped, Malformed> {
+    let stripping = Stripping { bytes, kept: 0 };
     match kind {
-        PictureKind::Jpeg => strip_jpeg(bytes),
-        PictureKind::Png => strip_png(bytes),
-        PictureKind::Gif => strip_gif(bytes),
-        PictureKind::Webp => strip_webp(bytes),
+        PictureKind::Jpeg => strip_jpeg(stripping),
+        PictureKind::Png => strip_png(stripping),
+        PictureKind::Gif => strip_gif(stripping),
+        PictureKind::Webp => strip_webp(stripping),
     }
     .ok_or(Malformed)
+}
+
+/// A picture of which so much is kept at its beginning. What is kept never reaches beyond what has been read.
+struct Stripping {
+    bytes: Vec<u8>,
+    kept: usize,
+}
+
+impl Stripping {
+    fn keep(&mut self, read: Range<usize>) {
+        let length = read.len();
+        if read.start != self.kept {
+            self.bytes.copy_within(read, self.kept);
+        }
+        self.kept += length;
+    }
+
+    /// In the place of something read, or behind all.
+    fn put(&mut self, byte: u8) {
+        match self.bytes.get_mut(self.kept) {
+            Some(there) => *there = byte,
+            None => self.bytes.push(byte),
+        }
+        self.kept += 1;
+    }
+
+    fn kept(mut self) -> Vec<u8> {
+        self.bytes.truncate(self.kept);
+        self.bytes.shrink_to_fit();
+        self.bytes
+    }
 }
 
 fn orientation_of(exif: &[u8]) -> Option<Orientation> {
@@ -38,13 +75,15 @@ fn minimal_exif(orientation: Orientation) -> [u8; 26] {
 
 /// Segments up to each scan, then the scan itself up to its next marker; ends at EOI, so that what phones
 /// append behind it (videos, second pictures, with positions) is gone.
-fn strip_jpeg(bytes: &[u8]) -> Option<Stripped> {
-    let mut kept = Vec::with_capacity(bytes.len());
-    kept.extend_from_slice(bytes.get(..2)?);
+fn strip_jpeg(mut stripping: Stripping) -> Option<Stripped> {
+    stripping.bytes.get(..2)?;
+    stripping.keep(0..2);
     let mut orientation = None;
     let mut insert_exif_at = 2;
+    let mut head = None;
     let mut at = 2;
     loop {
+        let bytes = stripping.bytes.as_slice();
         if *bytes.get(at)? != 0xFF {
             return None;
         }
@@ -54,11 +93,11 @@ fn strip_jpeg(bytes: &[u8]) -> Option<Stripped> {
         }
         let marker = bytes[at + 1];
         if marker == 0xD9 {
-            kept.extend_from_slice(&[0xFF, 0xD9]);
+            stripping.keep(at..at + 2);
             break;
         }
         if (0xD0..=0xD7).contains(&marker) || marker == 0x01 {
-            kept.extend_from_slice(&[0xFF, marker]);
+            stripping.keep(at..at + 2);
             at += 2;
             continue;
         }
@@ -79,32 +118,40 @@ fn strip_jpeg(bytes: &[u8]) -> Option<Stripped> {
             _ => true,
         };
         if keep {
-            kept.extend_from_slice(&bytes[at..end]);
+            stripping.keep(at..end);
             if marker == 0xE0 {
-                insert_exif_at = kept.len();
+                insert_exif_at = stripping.kept;
             }
         }
         at = end;
         if marker == 0xDA {
-            let scan_end = scan_end(bytes, at);
-            kept.extend_from_slice(&bytes[at..scan_end]);
+            head.get_or_insert(stripping.kept);
+            let scan_end = scan_end(&stripping.bytes, at);
+            stripping.keep(at..scan_end);
             at = scan_end;
-            if at == bytes.len() {
+            if at == stripping.bytes.len() {
                 // Cut off in the middle of a scan: decoders show what there is, and so do we.
-                kept.extend_from_slice(&[0xFF, 0xD9]);
+                stripping.put(0xFF);
+                stripping.put(0xD9);
                 break;
             }
         }
     }
+    let mut kept = stripping.kept();
     if let Some(orientation) = orientation {
         let tiff = minimal_exif(orientation);
         let mut segment = vec![0xFF, 0xE1];
         segment.extend_from_slice(&(2 + 6 + tiff.len() as u16).to_be_bytes());
         segment.extend_from_slice(b"Exif\0\0");
         segment.extend_from_slice(&tiff);
+        head = head.map(|head| if insert_exif_at <= head { head + segment.len() } else { head });
         kept.splice(insert_exif_at..insert_exif_at, segment);
     }
-    Some(Stripped { bytes: kept, orientation: orientation.unwrap_or(Orientation::NoTransforms) })
+    Some(Stripped {
+        head: head.unwrap_or(kept.len()),
+        bytes: kept,
+        orientation: orientation.unwrap_or(Orientation::NoTransforms),
+    })
 }
 
 /// Where the entropy-coded data that begins at `at` ends: at a marker that is neither a stuffed zero nor a restart.
@@ -118,39 +165,41 @@ fn scan_end(bytes: &[u8], mut at: usize) -> usize {
     bytes.len()
 }
 
-fn strip_png(bytes: &[u8]) -> Option<Stripped> {
+fn strip_png(mut stripping: Stripping) -> Option<Stripped> {
     const KEPT: [&[u8; 4]; 20] = [
         b"IHDR", b"PLTE", b"IDAT", b"IEND", b"tRNS", b"gAMA", b"cHRM", b"sRGB", b"iCCP", b"sBIT", b"bKGD", b"pHYs",
         b"hIST", b"cICP", b"mDCV", b"cLLI", b"acTL", b"fcTL", b"fdAT", b"sTER",
     ];
-    let mut kept = Vec::with_capacity(bytes.len());
-    kept.extend_from_slice(bytes.get(..8)?);
+    stripping.bytes.get(..8)?;
+    stripping.keep(0..8);
     let mut orientation = None;
     let mut insert_exif_at = None;
     let mut at = 8;
     loop {
+        let bytes = stripping.bytes.as_slice();
         let length = u32::from_be_bytes(bytes.get(at..at + 4)?.try_into().ok()?) as usize;
-        let kind: &[u8; 4] = bytes.get(at + 4..at + 8)?.try_into().ok()?;
+        let kind: [u8; 4] = bytes.get(at + 4..at + 8)?.try_into().ok()?;
         let end = at.checked_add(12)?.checked_add(length)?;
         let body = bytes.get(at + 8..end - 4)?;
         let _checksum = bytes.get(end - 4..end)?;
-        if kind == b"eXIf" {
+        if &kind == b"eXIf" {
             orientation = orientation_of(body);
         }
-        if kind == b"IDAT" {
-            insert_exif_at.get_or_insert(kept.len());
+        if &kind == b"IDAT" {
+            insert_exif_at.get_or_insert(stripping.kept);
         }
-        if KEPT.contains(&kind) {
-            kept.extend_from_slice(&bytes[at..end]);
+        if KEPT.contains(&&kind) {
+            stripping.keep(at..end);
         } else if kind[0].is_ascii_uppercase() {
             // A critical chunk that we do not know: a decoder must refuse it, and so do we.
             return None;
         }
-        if kind == b"IEND" {
+        if &kind == b"IEND" {
             break;
         }
         at = end;
     }
+    let mut kept = stripping.kept();
     if let Some((orientation, at)) = orientation.zip(insert_exif_at) {
         let tiff = minimal_exif(orientation);
         let mut chunk = (tiff.len() as u32).to_be_bytes().to_vec();
@@ -160,20 +209,21 @@ fn strip_png(bytes: &[u8]) -> Option<Stripped> {
         chunk.extend_from_slice(&checksum.to_be_bytes());
         kept.splice(at..at, chunk);
     }
-    Some(Stripped { bytes: kept, orientation: orientation.unwrap_or(Orientation::NoTransforms) })
+    Some(Stripped { head: kept.len(), bytes: kept, orientation: orientation.unwrap_or(Orientation::NoTransforms) })
 }
 
-fn strip_webp(bytes: &[u8]) -> Option<Stripped> {
+fn strip_webp(mut stripping: Stripping) -> Option<Stripped> {
     const EXIF_FLAG: u8 = 0x08;
     const XMP_FLAG: u8 = 0x04;
-    let mut kept = Vec::with_capacity(bytes.len());
-    kept.extend_from_slice(bytes.get(..12)?);
-    let declared = u32::from_le_bytes(bytes.get(4..8)?.try_into().ok()?) as usize;
-    let whole = bytes.get(..declared.checked_add(8)?.min(bytes.len()))?;
+    stripping.bytes.get(..12)?;
+    stripping.keep(0..12);
+    let declared = u32::from_le_bytes(stripping.bytes.get(4..8)?.try_into().ok()?) as usize;
+    stripping.bytes.truncate(declared.checked_add(8)?);
     let mut orientation = None;
     let mut flags_at = None;
     let mut at = 12;
-    while at + 8 <= whole.len() {
+    while at + 8 <= stripping.bytes.len() {
+        let whole = stripping.bytes.as_slice();
         let length = u32::from_le_bytes(whole.get(at + 4..at + 8)?.try_into().ok()?) as usize;
         let end = at.checked_add(8)?.checked_add(length)?;
         let body = whole.get(at + 8..end)?;
@@ -181,17 +231,18 @@ fn strip_webp(bytes: &[u8]) -> Option<Stripped> {
             b"EXIF" => orientation = orientation_of(body.strip_prefix(b"Exif\0\0").unwrap_or(body)),
             b"VP8X" | b"VP8 " | b"VP8L" | b"ALPH" | b"ANIM" | b"ANMF" | b"ICCP" => {
                 if &whole[at..at + 4] == b"VP8X" {
-                    flags_at = Some(kept.len() + 8);
+                    flags_at = Some(stripping.kept + 8);
                 }
-                kept.extend_from_slice(&whole[at..end]);
+                stripping.keep(at..end);
                 if length % 2 == 1 {
-                    kept.push(0);
+                    stripping.put(0);
                 }
             }
             _ => {}
         }
         at = end + length % 2;
     }
+    let mut kept = stripping.kept();
     if let Some(flags_at) = flags_at {
         let flags = kept.get_mut(flags_at)?;
         *flags &= !(EXIF_FLAG | XMP_FLAG);
@@ -208,14 +259,16 @@ fn strip_webp(bytes: &[u8]) -> Option<Stripped> {
     }
     let length = u32::try_from(kept.len() - 8).ok()?;
     kept[4..8].copy_from_slice(&length.to_le_bytes());
-    Some(Stripped { bytes: kept, orientation: orientation.unwrap_or(Orientation::NoTransforms) })
+    Some(Stripped { head: kept.len(), bytes: kept, orientation: orientation.unwrap_or(Orientation::NoTransforms) })
 }
 
-fn strip_gif(bytes: &[u8]) -> Option<Stripped> {
+fn strip_gif(mut stripping: Stripping) -> Option<Stripped> {
     let colour_table = |flags: u8| if flags & 0x80 != 0 { 3 << ((flags & 7) + 1) } else { 0 };
-    let mut at = 13 + colour_table(*bytes.get(10)?);
-    let mut kept = bytes.get(..at)?.to_vec();
-    while let Some(introducer) = bytes.get(at) {
+    let mut at = 13 + colour_table(*stripping.bytes.get(10)?);
+    stripping.bytes.get(..at)?;
+    stripping.keep(0..at);
+    while let Some(introducer) = stripping.bytes.get(at) {
+        let bytes = stripping.bytes.as_slice();
         let (end, keep) = match introducer {
             0x21 => {
                 let body = bytes.get(at + 3..)?;
@@ -236,12 +289,13 @@ fn strip_gif(bytes: &[u8]) -> Option<Stripped> {
             _ => return None,
         };
         if keep {
-            kept.extend_from_slice(&bytes[at..end]);
+            stripping.keep(at..end);
         }
         at = end;
     }
-    kept.push(0x3B);
-    Some(Stripped { bytes: kept, orientation: Orientation::NoTransforms })
+    stripping.put(0x3B);
+    let kept = stripping.kept();
+    Some(Stripped { head: kept.len(), bytes: kept, orientation: Orientation::NoTransforms })
 }
 
 fn sub_blocks_end(bytes: &[u8], mut at: usize) -> Option<usize> {
@@ -346,11 +400,15 @@ mod tests {
         for kind in [PictureKind::Jpeg, PictureKind::Png, PictureKind::Gif, PictureKind::Webp] {
             let bytes = with_secrets(kind);
             assert!(contains(&bytes, b"SECRET"), "{kind:?}");
-            let stripped = strip(kind, &bytes).unwrap();
+            let stripped = strip(kind, bytes.clone()).unwrap();
             assert!(!contains(&stripped.bytes, b"SECRET"), "{kind:?}");
             let before = image::load_from_memory_with_format(&encoded(kind), kind.format()).unwrap();
             let after = image::load_from_memory_with_format(&stripped.bytes, kind.format()).unwrap();
             assert_eq!(before, after, "{kind:?}");
+            let head = Cursor::new(&stripped.bytes[..stripped.head]);
+            let size = image::ImageReader::with_format(head, kind.format()).into_dimensions().unwrap();
+            assert_eq!(size, (40, 30), "{kind:?}");
+            assert_eq!(stripped.head < stripped.bytes.len(), kind == PictureKind::Jpeg);
             if kind != PictureKind::Gif {
                 assert_eq!(stripped.orientation, Orientation::Rotate90, "{kind:?}");
                 let mut reader = image::ImageReader::with_format(Cursor::new(&stripped.bytes), kind.format())
@@ -359,7 +417,7 @@ mod tests {
                 assert_eq!(image::ImageDecoder::orientation(&mut reader).unwrap(), Orientation::Rotate90, "{kind:?}");
             }
             assert_eq!(
-                strip(kind, &stripped.bytes).unwrap().bytes,
+                strip(kind, stripped.bytes.clone()).unwrap().bytes,
                 stripped.bytes,
                 "{kind:?}: a second time changes nothing"
             );
@@ -370,7 +428,7 @@ mod tests {
     fn a_plain_picture_is_kept_byte_for_byte() {
         for kind in [PictureKind::Png, PictureKind::Gif, PictureKind::Webp] {
             let bytes = encoded(kind);
-            assert_eq!(strip(kind, &bytes).unwrap().bytes, bytes, "{kind:?}");
+            assert_eq!(strip(kind, bytes.clone()).unwrap().bytes, bytes, "{kind:?}");
         }
     }
 
@@ -379,7 +437,7 @@ mod tests {
         for kind in [PictureKind::Jpeg, PictureKind::Png, PictureKind::Gif, PictureKind::Webp] {
             let bytes = with_secrets(kind);
             for length in 0..bytes.len() {
-                let _ = strip(kind, &bytes[..length]);
+                let _ = strip(kind, bytes[..length].to_vec());
             }
         }
     }

@@ -16,7 +16,7 @@ mod deletion;
 mod listing;
 
 pub use deletion::{Deletion, Restored};
-pub use listing::{Cursor, Listing, Order};
+pub use listing::{Cursor, Listing, Order, Version};
 
 /// What `photo` reads.
 const COLUMNS: &str =

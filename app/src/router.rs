@@ -19,7 +19,9 @@ use crate::assets;
 use crate::config::Config;
 use crate::error::{Explanation, HttpError};
 use crate::guard::Guard;
-use crate::handlers::{about, deletion, health, photos, upload};
+use crate::handlers::index::IndexPages;
+use crate::handlers::{about, deletion, health, index, photos, upload};
+use crate::kept_pages::KeptPages;
 use crate::metrics::Metrics;
 use crate::object_store::ObjectStore;
 use crate::photos_db::PhotosDb;
@@ -34,6 +36,7 @@ const MAX_REQUESTS: usize = 1024;
 pub struct App {
     pub db: PhotosDb,
     pub store: ObjectStore,
+    pub index: KeptPages<IndexPages>,
     pub metrics: Arc<Metrics>,
     /// Uploads in hand.
     pub upload_slots: Semaphore,
@@ -58,9 +61,12 @@ pub struct App {
 impl App {
     pub fn new(db: PhotosDb, store: ObjectStore, config: &Config) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let site = Site::new(config.served_by.as_ref(), config.served_in.as_deref());
+        let index = IndexPages { db: db.clone(), presigner: store.presigner.clone(), site: site.clone() };
         Self {
             db,
             store,
+            index: KeptPages::new(index),
             metrics: Arc::default(),
             upload_slots: Semaphore::new(config.upload_slots),
             memory: MemoryBudget::default(),
@@ -72,7 +78,7 @@ impl App {
             guard: Guard::new(config),
             requests: Semaphore::new(MAX_REQUESTS),
             served_by: config.served_by.clone(),
-            site: Site::new(config.served_by.as_ref(), config.served_in.as_deref()),
+            site,
             max_uploads: config.upload_slots,
         }
     }
@@ -95,7 +101,7 @@ type Table = Vec<(&'static str, MethodRouter<Arc<App>>)>;
 /// What needs the database, and is shed under too much load.
 fn gallery() -> Table {
     vec![
-        ("/imagecrud/", get(photos::index).post(upload::add)),
+        ("/imagecrud/", get(index::index).post(upload::add)),
         ("/imagecrud/{name}", get(photos::show).post(upload::upload).delete(deletion::delete)),
         ("/imagecrud/{name}/delete", post(deletion::delete_by_form)),
         ("/imagecrud/{name}/restore", post(deletion::restore)),

@@ -8,17 +8,14 @@ use fast_image_resize::pixels::{InnerPixel, U8x3, U8x4};
 use fast_image_resize::{FilterType, PixelTrait, ResizeAlg, ResizeOptions, Resizer};
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageReader, Limits, RgbImage, RgbaImage};
-use jpeg_encoder::{ColorType, Encoder, SamplingFactor};
 use sha2::{Digest, Sha256};
 
 use crate::metadata;
 use crate::photo::{MAX_AREA, MAX_BYTES, MAX_SIDE, PictureKind, THUMBNAIL_SIDE, fit_within};
 
-/// Large JPEGs.
+/// JPEG, the most that comes and all that is made.
 mod scaled_jpeg;
 
-/// The quality of thumbnails.
-const QUALITY: u8 = 75;
 /// The most memory one decoding may ask for.
 const MAX_DECODED_BYTES: u64 = 192 * 1024 * 1024;
 
@@ -64,13 +61,15 @@ fn is_turned(orientation: Orientation) -> bool {
 }
 
 /// Decides the kind by the bytes, checks the limits before anything is decoded, strips, hashes.
-pub fn inspect(bytes: &[u8]) -> Result<Picture, PictureError> {
+pub fn inspect(bytes: Vec<u8>) -> Result<Picture, PictureError> {
     if bytes.len() > MAX_BYTES {
         return Err(PictureError::TooLarge);
     }
-    let kind = PictureKind::of(bytes).ok_or(PictureError::NotAPicture)?;
+    let kind = PictureKind::of(&bytes).ok_or(PictureError::NotAPicture)?;
     let stripped = metadata::strip(kind, bytes).map_err(|_| PictureError::Damaged(name(kind)))?;
-    let (width, height) = ImageReader::with_format(Cursor::new(&stripped.bytes), kind.format())
+    // The reader copies what it is given.
+    let head = &stripped.bytes[..stripped.head];
+    let (width, height) = ImageReader::with_format(Cursor::new(head), kind.format())
         .into_dimensions()
         .map_err(|error| refusal(kind, &error))?;
     if width == 0 || height == 0 {
@@ -93,12 +92,13 @@ pub fn render(picture: &Picture) -> Result<Option<Vec<u8>>, PictureError> {
         PictureKind::Png | PictureKind::Gif | PictureKind::Webp => None,
     };
     let decoded = match scaled {
-        Some(decoded) => decoded,
+        Some(decoded) => DynamicImage::ImageRgb8(decoded),
         None => whole(picture)?,
     };
     let Some(mut small) = shrunk(decoded, width, height) else { return Ok(None) };
     small.apply_orientation(picture.orientation);
-    Ok(encode(small))
+    let small = if small.color().has_alpha() { over_white(&small) } else { small.into_rgb8() };
+    Ok(scaled_jpeg::encode(&small))
 }
 
 fn whole(picture: &Picture) -> Result<DynamicImage, PictureError> {
@@ -119,6 +119,9 @@ fn shrunk(decoded: DynamicImage, width: u32, height: u32) -> Option<DynamicImage
         RgbaImage::from_raw(width, height, pixels).map(DynamicImage::ImageRgba8)
     } else {
         let rgb = decoded.into_rgb8();
+        if rgb.dimensions() == (width, height) {
+            return Some(DynamicImage::ImageRgb8(rgb));
+        }
         let pixels = resized::<U8x3>(rgb.dimensions(), rgb.as_raw(), width, height)?;
         RgbImage::from_raw(width, height, pixels).map(DynamicImage::ImageRgb8)
     }
@@ -136,20 +139,10 @@ fn resized<P: InnerPixel + PixelTrait>(size: (u32, u32), pixels: &[u8], width: u
     Some(small)
 }
 
-fn encode(small: DynamicImage) -> Option<Vec<u8>> {
-    let rgb = if small.color().has_alpha() { over_white(&small) } else { small.into_rgb8() };
-    let (width, height) = (u16::try_from(rgb.width()).ok()?, u16::try_from(rgb.height()).ok()?);
-    let mut jpeg = Vec::new();
-    let mut encoder = Encoder::new(&mut jpeg, QUALITY);
-    encoder.set_sampling_factor(SamplingFactor::F_2_2);
-    encoder.encode(rgb.as_raw(), width, height, ColorType::Rgb).ok()?;
-    Some(jpeg)
-}
-
 /// JPEG has no transparency; white is what most pages put behind a picture.
-fn over_white(small: &DynamicImage) -> image::RgbImage {
+fn over_white(small: &DynamicImage) -> RgbImage {
     let rgba = small.to_rgba8();
-    image::RgbImage::from_fn(rgba.width(), rgba.height(), |x, y| {
+    RgbImage::from_fn(rgba.width(), rgba.height(), |x, y| {
         let [r, g, b, alpha] = rgba.get_pixel(x, y).0.map(u32::from);
         let blend = |channel: u32| ((channel * alpha + 255 * (255 - alpha) + 127) / 255) as u8;
         image::Rgb([blend(r), blend(g), blend(b)])
@@ -187,7 +180,7 @@ mod tests {
     #[test]
     fn every_kind_passes_and_gets_a_thumbnail() {
         for kind in [PictureKind::Jpeg, PictureKind::Png, PictureKind::Gif, PictureKind::Webp] {
-            let picture = inspect(&encoded(kind, 640, 400)).unwrap();
+            let picture = inspect(encoded(kind, 640, 400)).unwrap();
             assert_eq!((picture.kind, picture.width, picture.height), (kind, 640, 400));
             let thumbnail = image::load_from_memory(&render(&picture).unwrap().unwrap()).unwrap();
             assert_eq!((thumbnail.width(), thumbnail.height()), (320, 200), "{kind:?}");
@@ -202,7 +195,7 @@ mod tests {
         });
         let mut bytes = Cursor::new(Vec::new());
         DynamicImage::ImageRgba8(whole).write_to(&mut bytes, image::ImageFormat::Png).unwrap();
-        let thumbnail = render(&inspect(bytes.get_ref()).unwrap()).unwrap().unwrap();
+        let thumbnail = render(&inspect(bytes.into_inner()).unwrap()).unwrap().unwrap();
         let thumbnail = image::load_from_memory(&thumbnail).unwrap().into_rgb8();
         for (x, expected) in [(20, [10, 40, 80]), (140, [10, 40, 80]), (180, [127, 127, 127]), (300, [127, 127, 127])] {
             let shown = thumbnail.get_pixel(x, 80).0;
@@ -214,16 +207,16 @@ mod tests {
     #[test]
     fn what_only_calls_itself_a_picture_is_refused() {
         for bytes in [b"<svg xmlns='http://www.w3.org/2000/svg'/>".as_slice(), b"%PDF-1.7", b"", b"hello", b"BM\0\0"] {
-            assert_eq!(inspect(bytes).unwrap_err(), PictureError::NotAPicture);
+            assert_eq!(inspect(bytes.to_vec()).unwrap_err(), PictureError::NotAPicture);
         }
-        assert_eq!(inspect(b"\xff\xd8\xff\xe0rubbish").unwrap_err(), PictureError::Damaged("JPEG"));
-        assert_eq!(inspect(b"GIF89a").unwrap_err(), PictureError::Damaged("GIF"));
+        assert_eq!(inspect(b"\xff\xd8\xff\xe0rubbish".to_vec()).unwrap_err(), PictureError::Damaged("JPEG"));
+        assert_eq!(inspect(b"GIF89a".to_vec()).unwrap_err(), PictureError::Damaged("GIF"));
     }
 
     #[test]
     fn a_truncated_png_is_damaged() {
         let whole = encoded(PictureKind::Png, 300, 300);
-        let refused = inspect(&whole[..whole.len() / 2]).and_then(|picture| render(&picture)).unwrap_err();
+        let refused = inspect(whole[..whole.len() / 2].to_vec()).and_then(|picture| render(&picture)).unwrap_err();
         assert_eq!(refused, PictureError::Damaged("PNG"));
     }
 
@@ -234,6 +227,6 @@ mod tests {
         png[20..24].copy_from_slice(&100_000u32.to_be_bytes());
         let crc = metadata::crc32(&png[12..29]).to_be_bytes();
         png[29..33].copy_from_slice(&crc);
-        assert_eq!(inspect(&png).unwrap_err(), PictureError::TooManyPixels { width: 100_000, height: 100_000 });
+        assert_eq!(inspect(png).unwrap_err(), PictureError::TooManyPixels { width: 100_000, height: 100_000 });
     }
 }

@@ -1,6 +1,6 @@
 //! What uploads may hold at once. While one comes, at its sender's pace, what is large of it is in a file without a name;
-//! only once it is there wholly does it come into memory, within a budget that all share. So no slow sender holds more than a
-//! megabyte. What decoding needs comes on top of the budget.
+//! only once it is there wholly does it come into memory, within a budget that all share. So no slow sender holds more than
+//! half a megabyte. What decoding needs comes on top of the budget.
 
 use std::io::{Read as _, Seek as _};
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::error::HttpError;
 
 /// Beyond it, bytes that have come go into a file.
-const KEPT_IN_MEMORY: usize = 1024 * 1024;
+const KEPT_IN_MEMORY: usize = 256 * 1024;
 /// The budget, in units.
 const UNIT: usize = 64 * 1024;
 const BUDGET: usize = 96 * 1024 * 1024 / UNIT;

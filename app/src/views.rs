@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use askama::Template;
 use axum::Json;
+use axum::body::{Body, Bytes};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
 use serde::Serialize;
@@ -146,7 +147,7 @@ pub struct IndexPage<'a> {
     pub next: Option<String>,
     pub first_page: Option<String>,
     pub order: Order,
-    pub prefix: String,
+    pub prefix: &'a str,
     /// Where it is not the usual one.
     pub limit: Option<u32>,
     pub notice: Option<Notice>,
@@ -173,9 +174,11 @@ struct ErrorPage<'a> {
     instead: Option<&'a str>,
 }
 
-pub fn index_json(pictures: &[Picture], next: Option<&str>) -> Response {
+pub fn index_json(pictures: &[Picture], next: Option<&str>) -> Result<Page, HttpError> {
     // `older` is what the first clients call the next page.
-    Json(serde_json::json!({ "pictures": pictures, "next": next, "older": next })).into_response()
+    let index = serde_json::json!({ "pictures": pictures, "next": next, "older": next });
+    let body = serde_json::to_vec(&index).map_err(HttpError::internal)?;
+    Ok(Page { body: body.into(), content_type: "application/json", policy: None })
 }
 
 pub fn photo_json(picture: &Picture) -> Response {
@@ -206,13 +209,36 @@ pub fn failure(
 }
 
 /// A page may show pictures from the object store, and nothing else from anywhere.
-pub fn with_images_from(origin: &str, page: &impl Template) -> Result<Response, HttpError> {
+pub fn with_images_from(origin: &str, page: &impl Template) -> Result<Page, HttpError> {
     let page = page.render().map_err(HttpError::internal)?;
     let policy = format!(
         "default-src 'none'; img-src 'self' {origin}; style-src 'self'; script-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
     );
     let policy = HeaderValue::from_str(&policy).map_err(HttpError::internal)?;
-    let mut response = Html(page).into_response();
-    response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy);
-    Ok(response)
+    Ok(Page { body: page.into(), content_type: "text/html; charset=utf-8", policy: Some(policy) })
+}
+
+/// A page that is finished. A clone is the same bytes.
+#[derive(Debug, Clone)]
+pub struct Page {
+    pub body: Bytes,
+    content_type: &'static str,
+    /// Where the pictures of the page may come from; none leaves it to what all answers say.
+    policy: Option<HeaderValue>,
+}
+
+#[cfg(test)]
+pub(crate) fn plain_page(body: String) -> Page {
+    Page { body: body.into(), content_type: "text/plain", policy: None }
+}
+
+impl IntoResponse for Page {
+    fn into_response(self) -> Response {
+        let mut response = Response::new(Body::from(self.body));
+        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(self.content_type));
+        if let Some(policy) = self.policy {
+            response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy);
+        }
+        response
+    }
 }

@@ -105,12 +105,11 @@ async fn receive_and_keep(
         (None, Some(name)) => PhotoName::parse(name)?,
         (None, None) => PhotoName::from_file_name(form.file_name.as_deref().unwrap_or_default())?,
     };
-    // What came and what is kept of it.
-    let mut memory = app.memory.share(2 * form.file.length()).await?;
+    let mut memory = app.memory.share(form.file.length()).await?;
     let file = form.file;
     let picture = on_a_core(app, move || {
         let bytes = file.into_memory().map_err(HttpError::internal)?;
-        Ok(thumbnail::inspect(&bytes)?)
+        Ok(thumbnail::inspect(bytes)?)
     })
     .await?;
     memory.shrink_to(picture.bytes.len());

@@ -7,6 +7,7 @@
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -31,6 +32,8 @@ const REMEMBERED: usize = 20_000;
 const PATTERN_KEY: &str = "p/pattern";
 const SIGNATURE: &str = "X-Amz-Signature=";
 
+static SIGNERS: AtomicU64 = AtomicU64::new(0);
+
 #[derive(Clone)]
 pub struct Presigner {
     shared: Arc<Shared>,
@@ -54,6 +57,8 @@ struct Signing {
 
 /// Signs within one step.
 pub struct Signer {
+    /// Of all signers that there were since the start.
+    number: u64,
     step: u64,
     pattern: Pattern,
     urls: Mutex<HashMap<String, Arc<str>>>,
@@ -88,7 +93,8 @@ impl Presigner {
         let url = signing.by_the_sdk(&self.shared.bucket, PATTERN_KEY, start).await?;
         let pattern = Pattern::of(&url, &signing.secret).filter(|pattern| pattern.url(PATTERN_KEY) == url);
         let pattern = pattern.ok_or_else(|| failed("the SDK signs URLs of this bucket in an unknown way".into()))?;
-        let signer = Arc::new(Signer { step, pattern, urls: Mutex::default() });
+        let signer =
+            Arc::new(Signer { number: SIGNERS.fetch_add(1, Ordering::Relaxed), step, pattern, urls: Mutex::default() });
         signing.signer = Some(signer.clone());
         Ok(signer)
     }
@@ -151,6 +157,11 @@ impl Signer {
         let url: Arc<str> = self.pattern.url(key).into();
         urls.insert(key.into(), url.clone());
         url
+    }
+
+    /// Two with the same number sign the same.
+    pub fn number(&self) -> u64 {
+        self.number
     }
 
     /// Scheme, host and port of the URLs, for the pages' Content-Security-Policy.

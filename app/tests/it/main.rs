@@ -9,6 +9,7 @@ mod faults;
 mod gallery;
 mod gallery_in_a_browser;
 mod hostile_pictures;
+mod kept_pages;
 mod mariadb;
 mod migrations;
 mod names;
