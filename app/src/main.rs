@@ -13,6 +13,7 @@ use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    give_large_buffers_back();
     let config = match &cli.command {
         Command::Serve => match Config::from_environment() {
             Ok(config) => Some(config),
@@ -47,6 +48,16 @@ fn main() -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => failure(&format_args!("{error:#}")),
+    }
+}
+
+/// Once a large buffer was given back, the C library's allocator takes the next ones from its arenas, and these only grow: where
+/// pictures of 20 MB come and go, by hundreds of megabytes. With a threshold that is set it goes on asking the kernel for each.
+fn give_large_buffers_back() {
+    #[cfg(target_env = "gnu")]
+    #[allow(unsafe_code, reason = "a setting that takes two numbers")]
+    unsafe {
+        libc::mallopt(libc::M_MMAP_THRESHOLD, 1024 * 1024);
     }
 }
 

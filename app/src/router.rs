@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
+use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Redirect, Response};
@@ -126,26 +126,14 @@ pub fn paths() -> Vec<&'static str> {
 }
 
 pub fn routes(app: Arc<App>) -> Router {
-    let router =
-        |table: Table| table.into_iter().fold(Router::new(), |router, (path, route)| router.route(path, route));
-    let gallery = router(gallery())
-        // Uploads count their bytes themselves, so that a refusal can be read by the client.
-        .layer(DefaultBodyLimit::disable())
-        .layer(from_fn_with_state(app.clone(), shed_load));
-    gallery
-        .merge(router(beside()))
+    let table = gallery().into_iter().chain(beside());
+    table
+        .fold(Router::new(), |router, (path, route)| router.route(path, route))
         .fallback(|| async {
             HttpError::new(StatusCode::NOT_FOUND, "there is no such page").hint("the pictures are at /imagecrud/")
         })
         .layer(from_fn_with_state(app.clone(), around))
         .with_state(app)
-}
-
-async fn shed_load(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
-    match app.requests.try_acquire() {
-        Ok(_permit) => next.run(request).await,
-        Err(_) => HttpError::unavailable("the server has too much to do").into_response(),
-    }
 }
 
 /// What of a request the log and the counters tell.
@@ -171,6 +159,11 @@ impl Asked {
         }
     }
 
+    /// Of `gallery`.
+    fn needs_the_database(&self) -> bool {
+        self.route.as_ref().is_some_and(|route| route.as_str().starts_with("/imagecrud/"))
+    }
+
     fn is_for_people(&self) -> bool {
         !matches!(self.path.as_str(), "/healthz" | "/readyz" | "/metrics")
     }
@@ -188,6 +181,10 @@ async fn answer(app: &App, request: Request, next: Next) -> Response {
     let asked = Asked::by(&request);
     let response = match app.guard.refusal(&request) {
         Some(refusal) => refusal,
+        None if asked.needs_the_database() => match app.requests.try_acquire() {
+            Ok(_permit) => next.run(request).await,
+            Err(_) => HttpError::unavailable("the server has too much to do").into_response(),
+        },
         None => next.run(request).await,
     };
     let mut response = explained(app, response, &asked);

@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::body::{Body, Bytes, HttpBody};
-use axum::extract::{FromRequest, Multipart, Request};
+use axum::extract::{DefaultBodyLimit, FromRequest, Multipart, Request};
 use axum::http::{StatusCode, header};
 use futures::{Stream, StreamExt};
 use tokio_util::task::TaskTracker;
@@ -20,6 +20,8 @@ use crate::upload_memory::{Arrived, Incoming};
 /// What a form may hold beside the picture.
 const MAX_OTHER_BYTES: usize = 64 * 1024;
 const MAX_FIELDS: usize = 16;
+/// The form's reader takes into memory what it can get at once. A sender may be quick.
+const MAX_AT_ONCE: usize = 128 * 1024;
 /// A sender may pause this long, and take this long in all.
 const IDLE_LIMIT: Duration = Duration::from_secs(30);
 const WHOLE_LIMIT: Duration = Duration::from_secs(300);
@@ -42,13 +44,22 @@ struct Inner {
     ended: bool,
 }
 
-struct Chunks(UploadBody);
+struct Chunks {
+    body: UploadBody,
+    at_once: usize,
+}
 
 impl Stream for Chunks {
     type Item = Result<Bytes, axum::Error>;
 
-    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let mut inner = self.0.inner.lock().unwrap_or_else(PoisonError::into_inner);
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if self.at_once >= MAX_AT_ONCE {
+            self.at_once = 0;
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let body = self.body.clone();
+        let mut inner = body.inner.lock().unwrap_or_else(PoisonError::into_inner);
         inner.started = true;
         loop {
             let frame = std::task::ready!(Pin::new(&mut inner.body).poll_frame(context));
@@ -56,6 +67,7 @@ impl Stream for Chunks {
                 Some(Ok(frame)) => {
                     // Trailers say nothing about a form.
                     if let Ok(data) = frame.into_data() {
+                        self.at_once += data.len();
                         return Poll::Ready(Some(Ok(data)));
                     }
                 }
@@ -77,7 +89,7 @@ impl UploadBody {
     pub fn share(request: Request) -> (Self, Request) {
         let (parts, body) = request.into_parts();
         let shared = Self { inner: Arc::new(Mutex::new(Inner { body, started: false, ended: false })) };
-        let request = Request::from_parts(parts, Body::from_stream(Chunks(shared.clone())));
+        let request = Request::from_parts(parts, Body::from_stream(Chunks { body: shared.clone(), at_once: 0 }));
         (shared, request)
     }
 
@@ -91,7 +103,7 @@ impl UploadBody {
             }
         }
         tasks.spawn(async move {
-            let mut chunks = Chunks(self);
+            let mut chunks = Chunks { body: self, at_once: 0 };
             let mut bytes = 0;
             let read = async {
                 while let Some(Ok(chunk)) = chunks.next().await {
@@ -125,7 +137,9 @@ pub struct UploadForm {
     pub name: Option<String>,
 }
 
-pub async fn read_upload(request: Request) -> Result<UploadForm, HttpError> {
+pub async fn read_upload(mut request: Request) -> Result<UploadForm, HttpError> {
+    // Bytes are counted here, so that a refusal can be read by the client.
+    DefaultBodyLimit::disable().apply(&mut request);
     let mut form = Multipart::from_request(request, &())
         .await
         .map_err(|_| HttpError::new(StatusCode::BAD_REQUEST, "this is no multipart form").hint(HOW_TO))?;

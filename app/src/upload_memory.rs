@@ -19,7 +19,7 @@ const BUDGET: usize = 96 * 1024 * 1024 / UNIT;
 /// How long an upload waits for others to end.
 const WAIT: Duration = Duration::from_secs(30);
 
-/// Bytes as they come.
+/// Bytes as they come: all in memory, or all in a file.
 #[derive(Default)]
 pub struct Incoming {
     bytes: Vec<u8>,
@@ -40,19 +40,20 @@ impl Incoming {
     }
 
     pub async fn push(&mut self, chunk: &[u8]) -> std::io::Result<()> {
-        self.bytes.extend_from_slice(chunk);
         self.length += chunk.len();
-        if self.bytes.len() <= KEPT_IN_MEMORY {
+        if self.length <= KEPT_IN_MEMORY {
+            self.bytes.extend_from_slice(chunk);
             return Ok(());
         }
-        if self.file.is_none() {
-            self.file = Some(tokio::fs::File::from_std(tempfile::tempfile()?));
-        }
-        if let Some(file) = &mut self.file {
-            file.write_all(&self.bytes).await?;
-        }
-        self.bytes.clear();
-        Ok(())
+        let file = match &mut self.file {
+            Some(file) => file,
+            none => {
+                let file = none.insert(tokio::fs::File::from_std(tempfile::tempfile()?));
+                file.write_all(&std::mem::take(&mut self.bytes)).await?;
+                file
+            }
+        };
+        file.write_all(chunk).await
     }
 
     pub async fn arrived(self) -> std::io::Result<Arrived> {
@@ -79,7 +80,6 @@ impl Arrived {
         let mut bytes = Vec::with_capacity(self.length);
         file.rewind()?;
         file.read_to_end(&mut bytes)?;
-        bytes.extend_from_slice(&self.bytes);
         Ok(bytes)
     }
 }
@@ -126,7 +126,7 @@ mod tests {
                 incoming.push(chunk).await.unwrap();
             }
             assert_eq!(incoming.length(), length);
-            assert!(incoming.bytes.len() <= KEPT_IN_MEMORY);
+            assert_eq!(incoming.bytes.len(), if length <= KEPT_IN_MEMORY { length } else { 0 });
             let arrived = incoming.arrived().await.unwrap();
             assert_eq!(arrived.length(), length);
             assert!(arrived.into_memory().unwrap() == sent, "{length} bytes");
