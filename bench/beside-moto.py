@@ -18,6 +18,7 @@ import urllib.request
 import boto3
 import botocore.config
 import botocore.httpsession
+import eucarc
 
 INSTANCES, GROUPS, REPEATS = 1000, 100, 9
 KEYS = {"aws_access_key_id": "AKIAIOSFODNN7EXAMPLE", "aws_secret_access_key": "moto-checks-no-signature"}
@@ -144,9 +145,7 @@ def load(server):
 
 
 def local_keys(state_dir):
-    eucarc = pathlib.Path(state_dir, "eucarc").read_text()
-    values = dict(line.removeprefix("export ").split("=", 1) for line in eucarc.splitlines())
-    return {"aws_access_key_id": values["AWS_ACCESS_KEY_ID"], "aws_secret_access_key": values["AWS_SECRET_ACCESS_KEY"]}
+    return eucarc.keys(eucarc.read(pathlib.Path(state_dir, "eucarc")))
 
 
 def main():

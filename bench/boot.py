@@ -6,13 +6,12 @@ on a cloud that speaks the EC2 API and gives console output at once; here the lo
 Prints a line for bench/RESULTS.md. Needs boto3 (`make test` puts it into target/venv).
 """
 
-import pathlib
 import re
 import statistics
 import sys
 import time
 
-import boto3
+import eucarc
 
 LIMIT_SECS = 120
 FINISHED = re.compile(r"Cloud-init v\. \S+ finished")
@@ -36,10 +35,7 @@ def boot(ec2, image):
 
 def main():
     runs = int(sys.argv[2]) if len(sys.argv) > 2 else 5
-    lines = pathlib.Path(sys.argv[1]).read_text().splitlines()
-    env = dict(line.removeprefix("export ").split("=", 1) for line in lines if "=" in line)
-    keys = {"aws_access_key_id": env["AWS_ACCESS_KEY_ID"], "aws_secret_access_key": env["AWS_SECRET_ACCESS_KEY"]}
-    ec2 = boto3.client("ec2", endpoint_url=env["EC2_URL"], region_name=env.get("AWS_AUTH_REGION", "localcloud"), **keys)
+    ec2 = eucarc.client(eucarc.read(sys.argv[1]), "ec2", "EC2_URL")
     image = ec2.describe_images(Owners=["self"])["Images"][0]["ImageId"]
     took = sorted(boot(ec2, image) for _ in range(runs))
     every = ", ".join(f"{seconds:.1f}" for seconds in took)

@@ -23,6 +23,7 @@ import tempfile
 import time
 
 import boto3
+import eucarc
 import MySQLdb
 import PIL.Image
 
@@ -174,11 +175,11 @@ class Bench:
             env=self.cloud_environment,
             capture_output=True,
         )
-        eucarc = dict(re.findall(r"export (\w+)=['\"]?([^'\"\n]*)", (self.work / "cloud/eucarc").read_text()))
+        variables = eucarc.read(self.work / "cloud/eucarc")
         self.s3 = {
-            "AWS_ACCESS_KEY_ID": eucarc["AWS_ACCESS_KEY_ID"],
-            "AWS_SECRET_ACCESS_KEY": eucarc["AWS_SECRET_ACCESS_KEY"],
-            "S3_ENDPOINT": eucarc["S3_URL"],
+            "AWS_ACCESS_KEY_ID": variables["AWS_ACCESS_KEY_ID"],
+            "AWS_SECRET_ACCESS_KEY": variables["AWS_SECRET_ACCESS_KEY"],
+            "S3_ENDPOINT": variables["S3_URL"],
             "S3_BUCKET": BUCKET,
             "AWS_REGION": "localcloud",
             "AWS_DEFAULT_REGION": "localcloud",
@@ -186,7 +187,7 @@ class Bench:
         }
         boto3.client(
             "s3",
-            endpoint_url=eucarc["S3_URL"],
+            endpoint_url=variables["S3_URL"],
             region_name="localcloud",
             aws_access_key_id=self.s3["AWS_ACCESS_KEY_ID"],
             aws_secret_access_key=self.s3["AWS_SECRET_ACCESS_KEY"],

@@ -14,14 +14,13 @@ import collections
 import datetime
 import http.client
 import json
-import pathlib
 import sys
 import threading
 import time
 
-import boto3
 import botocore.config
 import botocore.exceptions
+import eucarc
 
 NAME, INSTANCE_PORT = "load-run", 8000
 LIMIT_SECS = 240
@@ -53,15 +52,12 @@ systemd-run --unit web python3 /usr/local/bin/web
 
 
 class Cloud:
-    def __init__(self, eucarc, port):
+    def __init__(self, path, port):
         self.port = port
-        lines = pathlib.Path(eucarc).read_text().splitlines()
-        env = dict(line.removeprefix("export ").split("=", 1) for line in lines if "=" in line)
+        variables = eucarc.read(path)
         # The daemon may be killed meanwhile: its API is back within a second or two.
         config = botocore.config.Config(retries={"max_attempts": 12, "mode": "standard"})
-        keys = {"aws_access_key_id": env["AWS_ACCESS_KEY_ID"], "aws_secret_access_key": env["AWS_SECRET_ACCESS_KEY"]}
-        region = env.get("AWS_AUTH_REGION", "localcloud")
-        client = lambda name, url: boto3.client(name, endpoint_url=env[url], region_name=region, config=config, **keys)
+        client = lambda service, url: eucarc.client(variables, service, url, config=config)
         self.ec2, self.elb = client("ec2", "EC2_URL"), client("elb", "AWS_ELB_URL")
         self.autoscaling = client("autoscaling", "AWS_AUTO_SCALING_URL")
         self.cloudwatch = client("cloudwatch", "AWS_CLOUDWATCH_URL")

@@ -14,6 +14,7 @@ import time
 import tomllib
 
 import boto3
+import eucarc
 
 STACK, PORT, CLOUD_PORT = "imagecrud", int(os.environ.get("BENCH_PORT", "18084")), os.environ.get("LOCALCLOUD_PORT", "18784")
 SERVICES = {
@@ -109,14 +110,13 @@ class Bench:
         return self.work / "cloud" / "eucarc"
 
     def eucarc(self):
-        lines = self.eucarc_path().read_text().splitlines()
-        return dict(line.removeprefix("export ").split("=", 1) for line in lines if line.startswith("export "))
+        return eucarc.read(self.eucarc_path())
 
     def aws_environment(self):
-        eucarc = self.eucarc()
-        urls = {f"AWS_ENDPOINT_URL_{name.upper()}": eucarc[url] for name, url in SERVICES.items()}
-        region = eucarc.get("AWS_AUTH_REGION", "localcloud")
-        keys = {name: eucarc[name] for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")}
+        variables = self.eucarc()
+        urls = {f"AWS_ENDPOINT_URL_{name.upper()}": variables[url] for name, url in SERVICES.items()}
+        region = variables.get("AWS_AUTH_REGION", "localcloud")
+        keys = {name: variables[name] for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")}
         return {**self.environment, **urls, **keys, "AWS_REGION": region, "AWS_DEFAULT_REGION": region}
 
     def client(self, service):
