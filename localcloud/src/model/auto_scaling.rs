@@ -212,7 +212,12 @@ impl AutoScalingGroup {
     #[must_use]
     pub fn zone_of(&self, instance_id: &str) -> &str {
         let member = self.members.iter().find(|member| member.instance_id == instance_id);
-        member.map(|member| &member.zone).or_else(|| self.zones.first()).map_or("", String::as_str)
+        member.map_or_else(|| self.first_zone(), |member| &member.zone)
+    }
+
+    #[must_use]
+    pub fn first_zone(&self) -> &str {
+        self.zones.first().map_or("", String::as_str)
     }
 }
 

@@ -129,6 +129,12 @@ impl Site {
         &self.zone(zone).unwrap_or(&self.home).subnet_id
     }
 
+    /// The subnets of these zones.
+    #[must_use]
+    pub fn subnets_in(&self, zones: &[String]) -> Vec<String> {
+        zones.iter().map(|zone| self.subnet_in(zone).to_owned()).collect()
+    }
+
     /// The names of the zones, as sentences list them.
     #[must_use]
     pub fn zone_names(&self) -> String {

@@ -91,7 +91,7 @@ impl Operation for UpdateAutoScalingGroup {
             if subnets_given {
                 group.subnets = subnets;
             } else if !group.subnets.is_empty() {
-                group.subnets = zones.iter().map(|zone| caller.site.subnet_in(zone).to_owned()).collect();
+                group.subnets = caller.site.subnets_in(&zones);
             }
             group.zones = zones;
         }

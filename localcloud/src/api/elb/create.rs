@@ -77,7 +77,7 @@ impl Operation for CreateLoadBalancer {
             }
             (false, true) => {
                 placement::check_zones(caller.site, &self.availability_zones)?;
-                let subnets = placement::subnets_of(caller.site, &self.availability_zones);
+                let subnets = caller.site.subnets_in(&self.availability_zones);
                 (self.availability_zones, subnets)
             }
             (true, false) => (placement::zones_of(caller.site, &self.subnets)?, self.subnets),

@@ -41,11 +41,6 @@ pub fn zones_of(site: &Site, subnets: &[String]) -> Result<Vec<String>, ApiError
     Ok(zones)
 }
 
-/// The subnets of these zones.
-pub fn subnets_of(site: &Site, zones: &[String]) -> Vec<String> {
-    zones.iter().map(|zone| site.subnet_in(zone).to_owned()).collect()
-}
-
 /// Lets a balancer stand in these zones too.
 fn enter(balancer: &mut LoadBalancer, site: &Site, zones: Vec<String>) {
     for zone in zones {
@@ -53,13 +48,13 @@ fn enter(balancer: &mut LoadBalancer, site: &Site, zones: Vec<String>) {
             balancer.zones.push(zone);
         }
     }
-    balancer.subnets = subnets_of(site, &balancer.zones);
+    balancer.subnets = site.subnets_in(&balancer.zones);
 }
 
 /// Takes it out of these zones. Whatever is in one of them and registered gets nothing any more.
 fn leave(balancer: &mut LoadBalancer, site: &Site, zones: &[String]) {
     balancer.zones.retain(|zone| !zones.contains(zone));
-    balancer.subnets = subnets_of(site, &balancer.zones);
+    balancer.subnets = site.subnets_in(&balancer.zones);
 }
 
 /// # Errors

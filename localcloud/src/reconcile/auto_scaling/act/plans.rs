@@ -36,7 +36,7 @@ impl Pass<'_> {
             let description = format!("Executing scheduled action {name}.  Status Reason: {refusal}");
             let cause = format!("At {} the scheduled action {name} executed.", spoken(self.now));
             let mut activity =
-                membership::activity(group, (self.site, group.zone_of("")), description, cause, self.now);
+                membership::activity(group, (self.site, group.first_zone()), description, cause, self.now);
             "Failed".clone_into(&mut activity.status);
             activity.status_message = Some(refusal);
             activity.progress = 100;

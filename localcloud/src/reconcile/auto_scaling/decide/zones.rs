@@ -57,7 +57,7 @@ impl View<'_> {
 
     /// Where so many launches go, one after the other to where the fewest are.
     pub(super) fn zones_of_launches(&self, staying: &[&Member], count: usize) -> Vec<String> {
-        let mut spread = Spread::of(&self.group.zones, staying);
+        let mut spread = self.spread(staying);
         let mut zones = Vec::with_capacity(count);
         for _ in 0..count {
             let Some(zone) = spread.emptiest() else { break };
