@@ -8,6 +8,8 @@ use axum::http::HeaderValue;
 use sha2::{Digest as _, Sha256};
 use sqlx::mysql::MySqlConnectOptions;
 
+use crate::photo::hex;
+
 /// A variable that is missing or cannot be understood.
 #[derive(Debug, thiserror::Error)]
 #[error("{variable}: {problem}\nhint: {hint}")]
@@ -81,8 +83,8 @@ pub struct Config {
     pub served_in: Option<String>,
     /// Whether small versions are made; without, pictures are kept undecoded and the index shows them whole.
     pub thumbnails: bool,
-    /// The SHA-256 of what clients have to send to change anything.
-    pub write_token: Option<[u8; 32]>,
+    /// The SHA-256, in hexadecimal digits, of what clients have to send to change anything.
+    pub write_token: Option<String>,
     /// How many changes may come from one address.
     pub writes_per_minute: Option<u32>,
     pub log_format: LogFormat,
@@ -140,23 +142,17 @@ fn missing(variable: &'static str, hint: &'static str) -> ConfigError {
 }
 
 /// The token itself, or its hash where others may read the environment.
-fn write_token(variables: &Variables<'_>) -> Result<Option<[u8; 32]>, ConfigError> {
+fn write_token(variables: &Variables<'_>) -> Result<Option<String>, ConfigError> {
     let bad = |problem: &str, hint| ConfigError { variable: "WRITE_TOKEN_SHA256", problem: problem.into(), hint };
     match (variables.text("WRITE_TOKEN"), variables.text("WRITE_TOKEN_SHA256")) {
         (Some(_), Some(_)) => Err(bad("is set together with WRITE_TOKEN", "set one of the two")),
-        (Some(token), None) => Ok(Some(Sha256::digest(token.trim()).into())),
+        (Some(token), None) => Ok(Some(hex(&Sha256::digest(token.trim())))),
         (None, Some(hash)) => {
-            let no_hash = || bad("is no SHA-256", "give 64 hexadecimal digits: printf %s TOKEN | sha256sum");
-            let mut bytes = [0; 32];
-            let hash = hash.trim().as_bytes();
-            if hash.len() != 2 * bytes.len() {
-                return Err(no_hash());
+            let hash = hash.trim().to_ascii_lowercase();
+            if hash.len() != 64 || !hash.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+                return Err(bad("is no SHA-256", "give 64 hexadecimal digits: printf %s TOKEN | sha256sum"));
             }
-            for (byte, digits) in bytes.iter_mut().zip(hash.chunks(2)) {
-                let digits = str::from_utf8(digits).ok().filter(|digits| !digits.starts_with('+'));
-                *byte = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok()).ok_or_else(no_hash)?;
-            }
-            Ok(Some(bytes))
+            Ok(Some(hash))
         }
         (None, None) => Ok(None),
     }

@@ -12,6 +12,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::config::Config;
 use crate::error::HttpError;
+use crate::photo::hex;
 
 /// Addresses remembered; those that have been quiet are forgotten first.
 const REMEMBERED: usize = 20_000;
@@ -21,13 +22,14 @@ const REMEMBERED: usize = 20_000;
 pub struct Peer(pub IpAddr);
 
 pub struct Guard {
-    token: Option<[u8; 32]>,
+    /// Its hash.
+    token: Option<String>,
     allowance: Option<Allowance>,
 }
 
 impl Guard {
     pub fn new(config: &Config) -> Self {
-        Self { token: config.write_token, allowance: config.writes_per_minute.map(Allowance::new) }
+        Self { token: config.write_token.clone(), allowance: config.writes_per_minute.map(Allowance::new) }
     }
 
     /// The refusal of a request that may not change anything.
@@ -40,7 +42,7 @@ impl Guard {
                 .hint("use this site's own pages, or a client that is no browser");
             return Some(error.into_response());
         }
-        if self.token.is_some_and(|token| !carries(request, &token)) {
+        if self.token.as_ref().is_some_and(|token| !carries(request, token)) {
             let error = HttpError::new(StatusCode::UNAUTHORIZED, "changing pictures here needs a token")
                 .hint("send `Authorization: Bearer TOKEN`; the command-line tools take it from IMAGECRUD_TOKEN");
             let mut response = error.into_response();
@@ -73,10 +75,10 @@ fn comes_from_another_site(request: &Request) -> bool {
 }
 
 /// Hashes are compared, so that the time it takes says nothing of how far two tokens agree.
-fn carries(request: &Request, token: &[u8; 32]) -> bool {
+fn carries(request: &Request, token: &str) -> bool {
     let value = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     let sent = value.and_then(|value| value.split_once(' ')).filter(|(kind, _)| kind.eq_ignore_ascii_case("bearer"));
-    sent.is_some_and(|(_, sent)| <[u8; 32]>::from(Sha256::digest(sent.trim())) == *token)
+    sent.is_some_and(|(_, sent)| hex(&Sha256::digest(sent.trim())) == token)
 }
 
 /// Whom a load balancer has taken the request from: it writes that address behind whatever stood there
@@ -145,7 +147,7 @@ mod tests {
 
     fn guard(token: Option<&str>, writes_per_minute: Option<u32>) -> Guard {
         Guard {
-            token: token.map(|token| Sha256::digest(token).into()),
+            token: token.map(|token| hex(&Sha256::digest(token))),
             allowance: writes_per_minute.map(Allowance::new),
         }
     }
